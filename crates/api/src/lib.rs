@@ -1,0 +1,2 @@
+//! The REST API: translation between HTTP and control.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Passwords, tokens, roles.
+#![forbid(unsafe_code)]

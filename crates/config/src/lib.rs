@@ -1,0 +1,2 @@
+//! Flags, environment and TOML read into typed settings.
+#![forbid(unsafe_code)]

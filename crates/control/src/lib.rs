@@ -1,0 +1,2 @@
+//! Use cases and reconcilers of the control plane.
+#![forbid(unsafe_code)]

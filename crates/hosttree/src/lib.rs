@@ -1,0 +1,2 @@
+//! A persistent tree of host patterns.
+#![forbid(unsafe_code)]

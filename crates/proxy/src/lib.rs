@@ -1,0 +1,2 @@
+//! The data plane's request path.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Header rules of a reverse proxy.
+#![forbid(unsafe_code)]

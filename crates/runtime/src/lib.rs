@@ -1,0 +1,2 @@
+//! Worker threads, shutdown, owned tasks and the clock.
+#![forbid(unsafe_code)]

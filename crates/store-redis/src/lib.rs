@@ -1,0 +1,2 @@
+//! The store on Redis.
+#![forbid(unsafe_code)]

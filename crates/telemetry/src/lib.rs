@@ -1,0 +1,2 @@
+//! Diagnostics, metrics and the access log.
+#![forbid(unsafe_code)]

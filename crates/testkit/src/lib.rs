@@ -1,0 +1,2 @@
+//! Origins, clients, Redis and whole systems for the tests.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Upstream connections: pools, TLS, and one request sent, its answer read.
+#![forbid(unsafe_code)]
