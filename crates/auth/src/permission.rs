@@ -1,0 +1,41 @@
+use model::Role;
+
+/// Something an account may or may not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Permission {
+    /// See hosts, what a name resolves to, certificates and status.
+    Read,
+    /// Create, change and delete hosts.
+    WriteHosts,
+    /// Create, change and delete accounts.
+    WriteUsers,
+}
+
+/// Whether a role carries a permission. A higher role may do all that a lower one may.
+pub fn allows(role: Role, permission: Permission) -> bool {
+    let least = match permission {
+        Permission::Read => Role::Viewer,
+        Permission::WriteHosts => Role::Manager,
+        Permission::WriteUsers => Role::Admin,
+    };
+    role >= least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_may_do_what_the_table_says() {
+        let table = [
+            (Role::Viewer, [true, false, false]),
+            (Role::Manager, [true, true, false]),
+            (Role::Admin, [true, true, true]),
+        ];
+        for (role, row) in table {
+            let permissions = [Permission::Read, Permission::WriteHosts, Permission::WriteUsers];
+            assert_eq!(permissions.map(|p| allows(role, p)), row, "{role:?}");
+        }
+    }
+}
