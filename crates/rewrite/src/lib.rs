@@ -1,2 +1,58 @@
-//! Header rules of a reverse proxy.
+//! Header rules of a reverse proxy: what of a message's head belongs to one connection, and what an upstream may
+//! believe about where a request came from.
+//!
+//! Pure functions on [`http::HeaderMap`], in place: one pass over the names decides what there is to do, and a
+//! request without anything unusual costs no allocation. The crate opens no connection and knows no host table.
+//!
+//! * [`request`] makes a client's head fit for the upstream: hop-by-hop fields go (RFC 9110 §7.6.1), forged
+//!   forwarding fields go, `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP` are set.
+//! * [`response`] removes hop-by-hop fields from an upstream's head.
+//! * [`requested_upgrade`] says what protocol a request asks to switch to; ask it before [`request`], which
+//!   removes `Upgrade`.
+//!
+//! # Whom to believe
+//!
+//! Nobody, by default: forwarding fields are overwritten. Only a peer listed in [`TrustedProxies`] has its
+//! `X-Forwarded-For` continued and its `-Proto`, `-Host` and `-Port` kept; the client is then the rightmost
+//! address of the chain that isn't trusted.
+//!
+//! ```
+//! use http::{HeaderMap, HeaderValue};
+//! use rewrite::{Arrival, Peer, Scheme, TrustedProxies};
+//!
+//! let trusted: TrustedProxies = "10.0.0.0/8, 192.0.2.1".parse()?;
+//! let host = HeaderValue::from_static("app.example.com");
+//!
+//! // A stranger lies about its address.
+//! let stranger = Peer::new("203.0.113.9".parse()?, &trusted);
+//! let mut headers = HeaderMap::new();
+//! headers.insert("x-forwarded-for", HeaderValue::from_static("127.0.0.1"));
+//! headers.insert("x_forwarded_for", HeaderValue::from_static("127.0.0.1"));
+//! let arrival = Arrival { peer: &stranger, scheme: Scheme::Https, host: &host };
+//! let client = rewrite::request(&mut headers, &arrival, &trusted);
+//! assert_eq!(client.to_string(), "203.0.113.9");
+//! assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
+//! assert_eq!(headers["x-forwarded-proto"], "https");
+//! assert_eq!(headers["x-forwarded-port"], "443");
+//! assert!(!headers.contains_key("x_forwarded_for"));
+//!
+//! // A balancer of ours tells the truth.
+//! let balancer = Peer::new("10.1.2.3".parse()?, &trusted);
+//! let mut headers = HeaderMap::new();
+//! headers.insert("x-forwarded-for", HeaderValue::from_static("198.51.100.7, 192.0.2.1"));
+//! let arrival = Arrival { peer: &balancer, scheme: Scheme::Http, host: &host };
+//! let client = rewrite::request(&mut headers, &arrival, &trusted);
+//! assert_eq!(client.to_string(), "198.51.100.7");
+//! assert_eq!(headers["x-forwarded-for"], "198.51.100.7, 192.0.2.1, 10.1.2.3");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod forwarded;
+mod hop;
+mod request;
+mod trusted;
+
+pub use hop::{requested_upgrade, response};
+pub use request::{Arrival, Peer, Scheme, request};
+pub use trusted::{TrustedProxies, TrustedProxiesError};

@@ -1,0 +1,127 @@
+//! Fields that belong to one connection (RFC 9110 §7.6.1).
+
+use http::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Removes from an upstream's response what belongs to its connection.
+///
+/// Gone afterwards: `Connection` and the fields it names (none that a client's safety hangs on, such as
+/// `Set-Cookie`), `Keep-Alive`, `Proxy-Connection`, `Proxy-Authenticate`, `Proxy-Authorization`, `TE`,
+/// `Transfer-Encoding`, `Upgrade`.
+pub fn response(headers: &mut HeaderMap) {
+    if headers.keys().any(is_hop_by_hop) {
+        strip(headers);
+    }
+}
+
+/// The protocols a request asks to switch to: its `Upgrade` field, when `Connection` names it (RFC 9110 §7.8).
+pub fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let upgrade = headers.get(UPGRADE)?;
+    let named = options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    named.then(|| upgrade.clone())
+}
+
+/// Removes every hop-by-hop field; `TE: trailers` stays, as it speaks of the message (RFC 9110 §10.1.4).
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    remove_named_by_connection(headers);
+    let trailers = accepts_trailers(headers);
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        PROXY_CONNECTION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Fields that end-to-end safety hangs on: a peer that names them in `Connection` is not obeyed, else it could
+/// have a cookie, a length or the sender's address removed on the way.
+fn is_protected(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || name.starts_with("sec-")
+        || matches!(
+            name,
+            "authorization"
+                | "cache-control"
+                | "content-encoding"
+                | "content-length"
+                | "content-range"
+                | "content-security-policy"
+                | "content-type"
+                | "cookie"
+                | "date"
+                | "expect"
+                | "forwarded"
+                | "host"
+                | "location"
+                | "origin"
+                | "range"
+                | "set-cookie"
+                | "strict-transport-security"
+                | "te"
+                | "trailer"
+                | "vary"
+                | "www-authenticate"
+                | "x-content-type-options"
+                | "x-frame-options"
+                | "x-real-ip"
+                | "x-request-id"
+        )
+}
+
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    let usual = |option: &[u8]| {
+        option.eq_ignore_ascii_case(b"keep-alive")
+            || option.eq_ignore_ascii_case(b"close")
+            || option.eq_ignore_ascii_case(b"upgrade")
+    };
+    // Names can't be removed while they are read; a peer that sends only the usual options costs nothing.
+    let named: Vec<HeaderName> = options(headers)
+        .filter(|option| !usual(option))
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .filter(|name| !is_protected(name.as_str()))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TE).iter().flat_map(|value| tokens(value.as_bytes()));
+    codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
+fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(CONNECTION).iter().flat_map(|value| tokens(value.as_bytes()))
+}
+
+fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}

@@ -1,0 +1,181 @@
+use std::net::IpAddr;
+
+use http::header::{COOKIE, HeaderMap, HeaderValue};
+
+use crate::forwarded::{
+    Verdict, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, X_REAL_IP,
+    client_behind, continued, remove, verdict,
+};
+use crate::hop::{is_hop_by_hop, strip};
+use crate::trusted::TrustedProxies;
+
+/// Who is at the other end of a connection; made once per connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    ip: IpAddr,
+    value: HeaderValue,
+    trusted: bool,
+}
+
+impl Peer {
+    /// A peer at `ip`; an IPv4-mapped IPv6 address counts as its IPv4 address.
+    pub fn new(ip: IpAddr, trusted: &TrustedProxies) -> Self {
+        let ip = ip.to_canonical();
+        Self { ip, value: ip_value(ip), trusted: trusted.contains(ip) }
+    }
+
+    /// Its address.
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// Whether its forwarding headers are believed.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+}
+
+/// How a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// Where a request came from and whom it asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The other end of the connection.
+    pub peer: &'a Peer,
+    /// How it came in.
+    pub scheme: Scheme,
+    /// The authority the client asked for: `Host` or `:authority`, with its port if it had one.
+    pub host: &'a HeaderValue,
+}
+
+/// Makes a client's request head fit for the upstream and returns the client's address.
+///
+/// * Hop-by-hop fields go: `Connection` and what it names (except fields that safety hangs on), `Keep-Alive`,
+///   `Proxy-*`, `TE` except `trailers`, `Transfer-Encoding`, `Upgrade`.
+/// * `Proxy`, `X-Forwarded-Prefix`, `X-Original-URL`, `X-Rewrite-URL` and underscore aliases of any field of this
+///   list go, whoever sent them.
+/// * From a peer that isn't trusted `Forwarded` (RFC 7239) and every `X-Forwarded-…` go.
+/// * `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP` are set; a trusted peer's chain is continued and
+///   its `-Proto`, `-Host`, `-Port` are kept.
+/// * Several `Cookie` fields, which HTTP/2 allows, become one (RFC 9113 §8.2.3).
+///
+/// `Host` is not touched.
+pub fn request(headers: &mut HeaderMap, arrival: &Arrival<'_>, trusted: &TrustedProxies) -> IpAddr {
+    let found = Found::in_names(headers);
+    if found.hop_by_hop {
+        strip(headers);
+    }
+    if found.several_cookies {
+        join_cookies(headers);
+    }
+    if found.forwarding && arrival.peer.trusted {
+        remove(headers, &[Verdict::Drop]);
+    } else if found.forwarding {
+        remove(headers, &[Verdict::Drop, Verdict::Believe]);
+    }
+    if arrival.peer.trusted {
+        continue_chain(headers, arrival, trusted)
+    } else {
+        start_chain(headers, arrival)
+    }
+}
+
+/// What one pass over the names found; each is rare, so the common request pays for the pass only.
+#[derive(Default)]
+struct Found {
+    hop_by_hop: bool,
+    forwarding: bool,
+    several_cookies: bool,
+}
+
+impl Found {
+    fn in_names(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for name in headers.keys() {
+            found.hop_by_hop |= is_hop_by_hop(name);
+            found.forwarding |= verdict(name.as_str()) != Verdict::Keep;
+            found.several_cookies |=
+                *name == COOKIE && headers.get_all(COOKIE).iter().nth(1).is_some();
+        }
+        found
+    }
+}
+
+fn start_chain(headers: &mut HeaderMap, arrival: &Arrival<'_>) -> IpAddr {
+    headers.reserve(5);
+    headers.insert(X_FORWARDED_FOR, arrival.peer.value.clone());
+    headers.insert(X_FORWARDED_PROTO, arrival.proto());
+    headers.insert(X_FORWARDED_HOST, arrival.host.clone());
+    headers.insert(X_FORWARDED_PORT, arrival.port());
+    headers.insert(X_REAL_IP, arrival.peer.value.clone());
+    arrival.peer.ip
+}
+
+fn continue_chain(
+    headers: &mut HeaderMap,
+    arrival: &Arrival<'_>,
+    trusted: &TrustedProxies,
+) -> IpAddr {
+    let client = client_behind(headers, arrival.peer.ip, trusted);
+    let chain = continued(headers, &arrival.peer.value);
+    headers.insert(X_FORWARDED_FOR, chain);
+    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| arrival.proto());
+    headers.entry(X_FORWARDED_HOST).or_insert_with(|| arrival.host.clone());
+    headers.entry(X_FORWARDED_PORT).or_insert_with(|| arrival.port());
+    headers.insert(X_REAL_IP, ip_value(client));
+    client
+}
+
+impl Arrival<'_> {
+    fn proto(&self) -> HeaderValue {
+        HeaderValue::from_static(match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        })
+    }
+
+    /// The port the client used: the one it named, else its scheme's.
+    fn port(&self) -> HeaderValue {
+        let host = self.host.as_bytes();
+        let colon = host.iter().rposition(|byte| !byte.is_ascii_digit());
+        let named = match colon {
+            Some(at) if host[at] == b':' && at > 0 => &host[at + 1..],
+            _ => &[],
+        };
+        // An IPv6 address without brackets can't be told from a port, and isn't valid in an authority.
+        if (1..=5).contains(&named.len()) {
+            if let Ok(port) = HeaderValue::from_bytes(named) {
+                return port;
+            }
+        }
+        HeaderValue::from_static(match self.scheme {
+            Scheme::Http => "80",
+            Scheme::Https => "443",
+        })
+    }
+}
+
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut joined = Vec::new();
+    for crumb in headers.get_all(COOKIE) {
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+fn ip_value(ip: IpAddr) -> HeaderValue {
+    // An address prints as visible ASCII: the fallback is never taken.
+    HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
