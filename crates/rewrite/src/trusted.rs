@@ -37,6 +37,12 @@ impl TrustedProxies {
     }
 }
 
+impl FromIterator<IpNet> for TrustedProxies {
+    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
+        Self { networks: networks.into_iter().collect() }
+    }
+}
+
 impl FromStr for TrustedProxies {
     type Err = TrustedProxiesError;
 

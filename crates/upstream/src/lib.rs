@@ -1,2 +1,18 @@
-//! Upstream connections: pools, TLS, and one request sent, its answer read.
+//! Upstream connections: one request sent, its answer read.
 #![forbid(unsafe_code)]
+
+mod body;
+mod endpoint;
+mod error;
+mod message;
+mod settings;
+mod upgraded;
+mod upstreams;
+
+pub use body::UpBody;
+pub use endpoint::{Endpoint, Endpoints};
+pub use error::{BoxError, Error, Problem};
+pub use message::{Answer, Outgoing};
+pub use settings::{ExchangeKind, Settings};
+pub use upgraded::UpgradedIo;
+pub use upstreams::Upstreams;

@@ -1,0 +1,116 @@
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use model::{Upstream, UpstreamHost, UpstreamTls};
+use rustls::pki_types::ServerName;
+
+/// One place requests are sent to: an address, whether TLS is spoken, and the name its certificate must have.
+///
+/// Made once when a host table changes; cheap to clone, to hash and to compare. Connections are pooled by it.
+#[derive(Clone)]
+pub struct Endpoint(Arc<Inner>);
+
+struct Inner {
+    upstream: Upstream,
+    tls: UpstreamTls,
+    server_name: ServerName<'static>,
+    hash: u64,
+}
+
+impl Endpoint {
+    /// The endpoint at `upstream`. The name for SNI and verification is the upstream's own.
+    pub fn new(upstream: Upstream, tls: UpstreamTls) -> Self {
+        let server_name = match upstream.host() {
+            UpstreamHost::Ip(ip) => ServerName::from(*ip),
+            // A hostname with, say, a leading underscore is no server name; such an upstream can't be verified.
+            UpstreamHost::Name(name) => ServerName::try_from(name.as_str().to_owned())
+                .unwrap_or(ServerName::from(std::net::Ipv4Addr::UNSPECIFIED)),
+        };
+        let mut hasher = DefaultHasher::new();
+        (&upstream, &tls).hash(&mut hasher);
+        Self(Arc::new(Inner { upstream, tls, server_name, hash: hasher.finish() }))
+    }
+
+    /// Its address.
+    pub fn upstream(&self) -> &Upstream {
+        &self.0.upstream
+    }
+
+    /// Whether and how TLS is spoken.
+    pub fn tls(&self) -> UpstreamTls {
+        self.0.tls
+    }
+
+    pub(crate) fn server_name(&self) -> &ServerName<'static> {
+        &self.0.server_name
+    }
+}
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        let same =
+            |a: &Inner, b: &Inner| a.hash == b.hash && a.upstream == b.upstream && a.tls == b.tls;
+        Arc::ptr_eq(&self.0, &other.0) || same(&self.0, &other.0)
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl Hash for Endpoint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.hash);
+    }
+}
+
+/// Prints the address: `127.0.0.1:9000`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.upstream.fmt(f)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({} tls: {:?})", self.0.upstream, self.0.tls)
+    }
+}
+
+/// The endpoints of one host, in the order written; cheap to clone.
+///
+/// [`Upstreams::in_turn`](crate::Upstreams::in_turn) walks them, starting one further each time.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    all: Arc<[Endpoint]>,
+    id: u64,
+}
+
+impl Endpoints {
+    /// One endpoint for each upstream.
+    pub fn new(upstreams: &[Upstream], tls: UpstreamTls) -> Self {
+        upstreams.iter().map(|upstream| Endpoint::new(upstream.clone(), tls)).collect()
+    }
+
+    /// All of them.
+    pub fn as_slice(&self) -> &[Endpoint] {
+        &self.all
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl FromIterator<Endpoint> for Endpoints {
+    fn from_iter<I: IntoIterator<Item = Endpoint>>(endpoints: I) -> Self {
+        let all: Arc<[Endpoint]> = endpoints.into_iter().collect();
+        let mut hasher = DefaultHasher::new();
+        all.hash(&mut hasher);
+        Self { all, id: hasher.finish() }
+    }
+}

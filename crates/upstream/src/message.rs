@@ -1,0 +1,48 @@
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Response};
+use http_body::Body;
+
+use crate::error::BoxError;
+use crate::{UpBody, UpgradedIo};
+
+/// A request on its way to an upstream.
+///
+/// `headers` are sent as they are, `Host` included, but for what belongs to the connection: `Connection`,
+/// `Upgrade`, `Transfer-Encoding` and `Content-Length` are written by this crate from `upgrade` and the body's
+/// size hint. `Expect: 100-continue` holds the body back until the upstream asks for it.
+#[derive(Debug)]
+pub struct Outgoing<B> {
+    /// The method. `CONNECT` is not supported.
+    pub method: Method,
+    /// The request target in origin form.
+    pub target: PathAndQuery,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The protocols to switch to, if that is asked for: the value of `Upgrade`.
+    pub upgrade: Option<HeaderValue>,
+    /// Taken when sending starts; still there after an error that [`nothing_sent`](crate::Error::nothing_sent).
+    pub(crate) body: Option<B>,
+}
+
+impl<B> Outgoing<B>
+where
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// A request. A body that [`is_end_stream`](Body::is_end_stream) is none; one without an exact size hint is
+    /// sent in chunks, and only then with its trailers.
+    pub fn new(method: Method, target: PathAndQuery, headers: HeaderMap, body: B) -> Self {
+        Self { method, target, headers, upgrade: None, body: Some(body) }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub enum Answer {
+    /// A response. Its headers are as received but for `Transfer-Encoding`; `Connection` and what it names are
+    /// for the caller to remove.
+    Response(Response<UpBody>),
+    /// `101 Switching Protocols`: the response's head, and the connection.
+    Upgraded(Response<()>, UpgradedIo),
+}
