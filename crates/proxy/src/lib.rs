@@ -1,2 +1,4 @@
 //! The data plane's request path.
 #![forbid(unsafe_code)]
+
+mod guard;
