@@ -1,0 +1,281 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{AccessFormat, AccessRecord, Metrics};
+
+/// A writer hands its buffer over when it holds this much.
+const FLUSH_AT: usize = 32 << 10;
+/// How many handed-over buffers may wait: with [`FLUSH_AT`] the memory a stuck reader can cost.
+const QUEUE: usize = 128;
+/// How long a writer that ends keeps trying to hand over its last lines.
+const LAST_FLUSH: Duration = Duration::from_secs(2);
+
+/// What to write and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// The lines' format.
+    pub format: AccessFormat,
+    /// Where they go.
+    pub target: AccessTarget,
+}
+
+/// Where access-log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// Standard output.
+    Stdout,
+    /// Appended to a file, which is made (mode 0640) when missing.
+    File(PathBuf),
+}
+
+/// The access log of a process. Clones share it.
+///
+/// Lines reach it through one [`AccessWriter`] per worker thread; a thread of its own writes them. Lines that can't be
+/// written, because the reader is too slow or the disk is full, are dropped and counted in
+/// `gatewright_access_log_dropped_total`.
+#[derive(Clone, Debug)]
+pub struct AccessLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    format: AccessFormat,
+    queue: SyncSender<Message>,
+    shared: Arc<Shared>,
+    closed: Mutex<Receiver<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    dropped: AtomicU64,
+    reopen: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Message {
+    Lines { buffer: Vec<u8>, lines: u64, back: SyncSender<Vec<u8>> },
+    Wake,
+    Close,
+}
+
+impl AccessLog {
+    /// Opens the target and starts the writing thread.
+    ///
+    /// # Errors
+    /// When the file can't be opened (the error names it) or the thread can't be started.
+    pub fn open(settings: &AccessSettings, metrics: &Metrics) -> io::Result<Self> {
+        let (queue, messages) = sync_channel(QUEUE);
+        let (closing, closed) = sync_channel(1);
+        let shared = Arc::new(Shared::default());
+        if settings.format != AccessFormat::Off {
+            let file = open_target(&settings.target)?;
+            let sink = Sink { target: settings.target.clone(), file, shared: shared.clone() };
+            thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+                sink.run(&messages);
+                let _ = closing.send(());
+            })?;
+        }
+        let counted = shared.clone();
+        metrics.sampled_counter(
+            "gatewright_access_log_dropped_total",
+            "Access-log lines that could not be written.",
+            move |samples| samples.push(&[], counted.dropped.load(Relaxed)),
+        );
+        Ok(Self(Arc::new(Inner {
+            format: settings.format,
+            queue,
+            shared,
+            closed: Mutex::new(closed),
+        })))
+    }
+
+    /// A log that writes nothing.
+    ///
+    /// # Errors
+    /// Never in practice; as [`open`](Self::open).
+    pub fn off() -> io::Result<Self> {
+        let settings = AccessSettings { format: AccessFormat::Off, target: AccessTarget::Stdout };
+        Self::open(&settings, &Metrics::new())
+    }
+
+    /// A worker's end. Its owner calls [`AccessWriter::flush`] every second or so.
+    pub fn writer(&self) -> AccessWriter {
+        let (back, returned) = sync_channel(4);
+        AccessWriter { log: self.clone(), buffer: Vec::new(), lines: 0, back, returned }
+    }
+
+    /// Has the file opened anew, for log rotation. Does nothing for stdout.
+    pub fn reopen(&self) {
+        self.0.shared.reopen.store(true, Relaxed);
+        // With a full queue the flag is seen soon anyway.
+        let _ = self.0.queue.try_send(Message::Wake);
+    }
+
+    /// How many lines could not be written.
+    pub fn dropped(&self) -> u64 {
+        self.0.shared.dropped.load(Relaxed)
+    }
+
+    /// Waits until everything handed over so far is written, at most this long. For the end of the process, after
+    /// every writer is dropped; nothing is written afterwards. Blocks the thread. False when time ran out.
+    pub fn close(&self, timeout: Duration) -> bool {
+        if self.0.format == AccessFormat::Off {
+            return true;
+        }
+        let deadline = Instant::now() + timeout;
+        let asked = send_until(&self.0.queue, Message::Close, deadline).is_ok();
+        let closed = self.0.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = deadline.saturating_duration_since(Instant::now());
+        match closed.recv_timeout(left) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
+            Err(RecvTimeoutError::Timeout) => !asked,
+        }
+    }
+}
+
+/// One worker's end of the [`AccessLog`]. Dropping it hands over what is left.
+#[derive(Debug)]
+pub struct AccessWriter {
+    log: AccessLog,
+    buffer: Vec<u8>,
+    lines: u64,
+    back: SyncSender<Vec<u8>>,
+    returned: Receiver<Vec<u8>>,
+}
+
+impl AccessWriter {
+    /// Whether lines are wanted at all; else a caller can save itself the record.
+    pub fn is_on(&self) -> bool {
+        self.log.0.format != AccessFormat::Off
+    }
+
+    /// Appends a line to this worker's buffer and hands that over when it is full. Never blocks.
+    pub fn record(&mut self, record: &AccessRecord<'_>) {
+        if !self.is_on() {
+            return;
+        }
+        record.write(self.log.0.format, &mut self.buffer);
+        self.lines += 1;
+        if self.buffer.len() >= FLUSH_AT {
+            self.flush();
+        }
+    }
+
+    /// Hands over what is buffered. Never blocks: when the queue is full the lines are dropped and counted.
+    pub fn flush(&mut self) {
+        if let Some(message) = self.take()
+            && let Err(error) = self.log.0.queue.try_send(message)
+        {
+            self.lost(error);
+        }
+    }
+
+    fn take(&mut self) -> Option<Message> {
+        if self.buffer.is_empty() {
+            return None;
+        }
+        let fresh = self.returned.try_recv().unwrap_or_default();
+        let buffer = std::mem::replace(&mut self.buffer, fresh);
+        let lines = std::mem::take(&mut self.lines);
+        Some(Message::Lines { buffer, lines, back: self.back.clone() })
+    }
+
+    /// Counts the lines of a message that wasn't taken and keeps its buffer.
+    fn lost(&mut self, error: TrySendError<Message>) {
+        let (TrySendError::Full(message) | TrySendError::Disconnected(message)) = error;
+        if let Message::Lines { mut buffer, lines, .. } = message {
+            self.log.0.shared.dropped.fetch_add(lines, Relaxed);
+            buffer.clear();
+            self.buffer = buffer;
+        }
+    }
+}
+
+impl Drop for AccessWriter {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + LAST_FLUSH;
+        if let Some(message) = self.take()
+            && let Err(error) = send_until(&self.log.0.queue, message, deadline)
+        {
+            self.lost(error);
+        }
+    }
+}
+
+/// Sends, waiting for room until the deadline.
+fn send_until(
+    queue: &SyncSender<Message>,
+    mut message: Message,
+    deadline: Instant,
+) -> Result<(), TrySendError<Message>> {
+    loop {
+        match queue.try_send(message) {
+            Err(TrySendError::Full(unsent)) if Instant::now() < deadline => {
+                message = unsent;
+                thread::park_timeout(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The writing thread's side.
+struct Sink {
+    target: AccessTarget,
+    file: File,
+    shared: Arc<Shared>,
+}
+
+impl Sink {
+    fn run(mut self, messages: &Receiver<Message>) {
+        while let Ok(message) = messages.recv() {
+            if self.shared.reopen.swap(false, Relaxed) {
+                self.reopen();
+            }
+            match message {
+                Message::Lines { mut buffer, lines, back } => {
+                    if let Err(error) = self.file.write_all(&buffer) {
+                        let dropped = self.shared.dropped.fetch_add(lines, Relaxed);
+                        // Once in a while is enough: the counter tells the rest.
+                        if dropped.is_multiple_of(1000) {
+                            tracing::error!(%error, "access-log lines can't be written");
+                        }
+                    }
+                    buffer.clear();
+                    let _ = back.try_send(buffer);
+                }
+                Message::Wake => {}
+                Message::Close => return,
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        if let AccessTarget::File(_) = &self.target {
+            match open_target(&self.target) {
+                Ok(file) => self.file = file,
+                Err(error) => tracing::error!(%error, "keeping the old access-log file"),
+            }
+        }
+    }
+}
+
+fn open_target(target: &AccessTarget) -> io::Result<File> {
+    match target {
+        AccessTarget::Stdout => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+        AccessTarget::File(path) => open_file(path).map_err(|error| {
+            io::Error::new(error.kind(), format!("access log {}: {error}", path.display()))
+        }),
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}

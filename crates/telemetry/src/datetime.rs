@@ -1,0 +1,90 @@
+//! The two date formats of the access log, in UTC, without an allocation.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Appends `2026-11-23T06:15:27.123Z` (RFC 3339).
+pub(crate) fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
+    let t = Civil::from(time);
+    let _ = write!(
+        out,
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        t.year, t.month, t.day, t.hour, t.minute, t.second, t.millis
+    );
+}
+
+/// Appends `23/Nov/2026:06:15:27 +0000`, as Apache writes it.
+pub(crate) fn common_log(out: &mut Vec<u8>, time: SystemTime) {
+    let t = Civil::from(time);
+    let month = MONTHS[(t.month as usize - 1) % 12];
+    let _ = write!(
+        out,
+        "{:02}/{month}/{:04}:{:02}:{:02}:{:02} +0000",
+        t.day, t.year, t.hour, t.minute, t.second
+    );
+}
+
+struct Civil {
+    year: u64,
+    month: u64,
+    day: u64,
+    hour: u64,
+    minute: u64,
+    second: u64,
+    millis: u32,
+}
+
+impl From<SystemTime> for Civil {
+    /// Times before 1970 are shown as 1970.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+        // Howard Hinnant's days-to-civil: years begin in March, so that the leap day is a year's last.
+        let z = days + 719_468;
+        let (era, day_of_era) = (z / 146_097, z % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * day_of_year + 2) / 153;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        Self {
+            year: year_of_era + era * 400 + u64::from(month <= 2),
+            month,
+            day: day_of_year - (153 * shifted + 2) / 5 + 1,
+            hour: seconds / 3_600,
+            minute: seconds / 60 % 60,
+            second: seconds % 60,
+            millis: since.subsec_millis(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64, millis: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn known_dates() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.007Z"),
+            (951_782_400, "2000-02-29T00:00:00.007Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.007Z"),
+            (1_795_414_527, "2026-11-23T06:15:27.007Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.007Z"),
+        ] {
+            let mut out = Vec::new();
+            rfc3339(&mut out, at(seconds, 7));
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+        let mut out = Vec::new();
+        common_log(&mut out, at(1_795_414_527, 0));
+        assert_eq!(String::from_utf8(out).unwrap(), "23/Nov/2026:06:15:27 +0000");
+    }
+}
