@@ -1,0 +1,93 @@
+use model::{Revision, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Reader, Record, Writer};
+use crate::{BadRecord, Collection, Error, Fields, Key, Sealer};
+
+/// What a live proxy says of itself, under a lease that it renews: [`crate::Store::put_lease`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyReport {
+    /// Its name, also the record's id.
+    pub instance: String,
+    /// The revision that all its workers run.
+    pub revision: Revision,
+    /// How many workers it has.
+    pub workers: u64,
+    /// How many hosts its table holds.
+    pub hosts: u64,
+    /// How many certificates its table holds.
+    pub certs: u64,
+    /// Records it could not take over, with the reason; it keeps their last good value.
+    pub rejected: Vec<Rejected>,
+    /// Since when it runs.
+    pub started_at: Timestamp,
+    /// Its version.
+    pub version: String,
+    /// Where its admin port listens.
+    pub addr: String,
+}
+
+/// A record that a proxy could not take over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Which one, as [`Key`] shows itself.
+    pub key: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Rejected {
+    /// A record and the reason.
+    pub fn new(key: &Key, reason: impl Into<String>) -> Self {
+        Self { key: key.to_string(), reason: reason.into() }
+    }
+}
+
+impl Record for ProxyReport {
+    const COLLECTION: Collection = Collection::Proxy;
+    const FIELDS: &'static [&'static str] = &[
+        "instance",
+        "revision",
+        "workers",
+        "hosts",
+        "certs",
+        "rejected",
+        "started_at",
+        "version",
+        "addr",
+    ];
+
+    fn id(&self) -> String {
+        self.instance.clone()
+    }
+
+    fn to_fields(&self, _: &Sealer) -> Result<Fields, Error> {
+        Ok(Writer::default()
+            .set("instance", &self.instance)
+            .set("revision", &self.revision)
+            .set("workers", self.workers)
+            .set("hosts", self.hosts)
+            .set("certs", self.certs)
+            .set_json("rejected", &self.rejected)
+            .set_millis("started_at", self.started_at)
+            .set("version", &self.version)
+            .set("addr", &self.addr)
+            .done())
+    }
+
+    fn from_fields(id: &str, fields: &Fields, _: &Sealer) -> Result<Self, BadRecord> {
+        let reader = Reader::new::<Self>(id, fields);
+        let text = |name| reader.text(name).unwrap_or_default().to_owned();
+        Ok(Self {
+            instance: id.to_owned(),
+            revision: reader.parse("revision")?,
+            workers: reader.parse("workers")?,
+            hosts: reader.parse("hosts")?,
+            certs: reader.parse("certs")?,
+            rejected: reader.json("rejected")?,
+            started_at: reader.millis("started_at")?,
+            version: text("version"),
+            addr: text("addr"),
+        })
+    }
+}
