@@ -1,2 +1,67 @@
-//! Origins, clients, Redis and whole systems for the tests.
+//! What the black-box tests stand on: the real programs, a real Redis, origins that do as they are told, and clients
+//! that count exactly. Only for `tests/`; a unit test has its helpers in its own crate.
+//!
+//! Nothing here is built or mocked: [`System`] and [`Up`] start the binaries that lie beside the test executable, on
+//! free ports and in a private directory, wait for readiness by asking, and stop by process id. When a test panics,
+//! the tail of what each program wrote is printed.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use testkit::{App, Curl, System};
+//!
+//! let app = App::start("app");
+//! let system = System::start().await;
+//! system.api.route("app.localhost", app.addr()).await;
+//! let answer = Curl::new(&system.proxies[0]).get("https://app.localhost/hello").await;
+//! assert_eq!(answer.status, 200);
+//! # }
+//! ```
+//!
+//! | want | take |
+//! |---|---|
+//! | redis + api + proxies | [`System`] (`System::builder().proxies(2)`) |
+//! | `gatewright up` | [`Up`] |
+//! | an app behind the proxy | [`App`]: echo, big bodies, slow bodies, WebSocket |
+//! | an origin that misbehaves, or that keeps every byte | [`RawOrigin`] |
+//! | one request as a person would | [`Curl`] |
+//! | one request over a connection the test holds | [`client::h1`], [`client::h2`] |
+//! | requests at a rate, each accounted for | [`load`] |
+//!
+//! Every wait has a deadline and every loop a bound; traffic goes to loopback only.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a harness that fails is a test that fails"
+)]
+
+mod api;
+mod app;
+mod bodies;
+pub mod client;
+mod curl;
+pub mod load;
+mod ports;
+mod process;
+mod raw_origin;
+mod redis;
+mod server;
+mod system;
+mod turn;
+mod up;
+mod wait;
+
+pub use api::{Answer, Api};
+pub use app::{App, Seen};
+pub use bodies::{Digest, Pattern, drain, sha256};
+pub use curl::{Curl, Fetched};
+pub use ports::free_port;
+pub use process::{Process, binary, node, soak, stands};
+pub use raw_origin::{Conversation, RawOrigin};
+pub use redis::TestRedis;
+pub use system::{Builder, Proxy, System};
+pub use turn::{Turn, alone, shared};
+pub use up::Up;
+pub use wait::{until, within};

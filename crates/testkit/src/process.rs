@@ -1,0 +1,169 @@
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::until;
+
+/// Lines of each stream printed when a test fails.
+const TAIL: usize = 60;
+
+/// The program `name` as built into the target directory that holds the running test.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let path = test
+        .ancestors()
+        .find(|dir| dir.file_name().is_some_and(|it| it == "deps"))
+        .and_then(Path::parent)
+        .expect("a test lies in deps/ of its profile's directory")
+        .join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: cargo build --release --workspace --bins",
+        path.display()
+    );
+    path
+}
+
+/// Whether `program` is on the `PATH`; for a test that must say what is missing.
+pub fn stands(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// A Node.js command with the packages of `tests/node`, running `script` of that folder.
+pub fn node(script: &str) -> Command {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/node");
+    assert!(dir.join("node_modules").is_dir(), "tests/node has no packages: run tests/run once");
+    let mut command = Command::new("node");
+    command.current_dir(&dir).arg(dir.join(script));
+    command
+}
+
+/// Whether the long variants were asked for (`tests/run --soak`).
+pub fn soak() -> bool {
+    std::env::var_os("GATEWRIGHT_TESTS_SOAK").is_some()
+}
+
+/// A running program; ends with its value.
+///
+/// Standard output and error go to `<name>.out` and `<name>.err` in the directory given at the start.
+pub struct Process {
+    name: String,
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+    exit: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts `command`, nothing of this process's environment but `PATH` and what the command sets itself.
+    pub fn spawn(name: &str, mut command: Command, dir: &Path) -> Self {
+        let (out, err) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
+        let own: Vec<_> = command
+            .get_envs()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+            .collect();
+        let child = command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(own)
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).expect("the directory is writable"))
+            .stderr(File::create(&err).expect("the directory is writable"))
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {:?}: {error}", command.get_program()));
+        Self { name: name.to_owned(), child, out, err, exit: None }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends `SIGTERM`.
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends `SIGKILL`.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// The exit status, when it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.exit.is_none() {
+            self.exit = self.child.try_wait().expect("it is our child");
+        }
+        self.exit
+    }
+
+    /// Waits for its end.
+    pub async fn exit(&mut self, deadline: Duration) -> ExitStatus {
+        let what = format!("{} ends", self.name);
+        until(&what, deadline, async || self.ended()).await
+    }
+
+    /// What it wrote to standard output so far.
+    pub fn stdout(&self) -> String {
+        read(&self.out)
+    }
+
+    /// What it wrote to standard error so far.
+    pub fn stderr(&self) -> String {
+        read(&self.err)
+    }
+
+    /// The largest resident memory it ever had, in bytes (`VmHWM`).
+    pub fn peak_memory(&self) -> u64 {
+        self.proc_status("VmHWM:")
+    }
+
+    /// The resident memory it has now, in bytes (`VmRSS`).
+    pub fn memory(&self) -> u64 {
+        self.proc_status("VmRSS:")
+    }
+
+    fn proc_status(&self, field: &str) -> u64 {
+        let status = read(&PathBuf::from(format!("/proc/{}/status", self.pid())));
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(field)).expect("a live process");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+        kib * 1024
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if self.ended().is_none() {
+            let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a pid");
+            kill_process(pid, signal).expect("an own child can be signalled");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            for (stream, text) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
+                let lines: Vec<_> = text.lines().collect();
+                let tail = &lines[lines.len().saturating_sub(TAIL)..];
+                eprintln!(
+                    "--- {} {stream} ({} lines)\n{}",
+                    self.name,
+                    lines.len(),
+                    tail.join("\n")
+                );
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}

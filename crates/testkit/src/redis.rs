@@ -1,0 +1,69 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::{Process, free_port, until};
+
+/// A `redis-server` of its own on a free port, without persistence.
+pub struct TestRedis {
+    addr: SocketAddr,
+    process: Process,
+    _dir: TempDir,
+}
+
+impl TestRedis {
+    /// Starts one and waits until it answers.
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(["--port", &addr.port().to_string(), "--dir"]).arg(dir.path());
+        let process = Process::spawn("redis", command, dir.path());
+        let redis = Self { addr, process, _dir: dir };
+        until("redis answers", Duration::from_secs(10), async || {
+            (redis.try_command(&["PING"]).await.ok()?.trim() == "+PONG").then_some(())
+        })
+        .await;
+        redis
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The URL for a `STORE` setting.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.addr)
+    }
+
+    /// Sends one command and gives the raw reply, as an operator with `redis-cli` would.
+    pub async fn command(&self, words: &[&str]) -> String {
+        self.try_command(words).await.expect("redis answers")
+    }
+
+    /// The running server.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    async fn try_command(&self, words: &[&str]) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.addr).await?;
+        let mut request = format!("*{}\r\n", words.len());
+        for word in words {
+            request += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        // The second command makes the server close, which ends the reply.
+        request += "*1\r\n$4\r\nQUIT\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).await?;
+        let reply = String::from_utf8_lossy(&reply);
+        Ok(reply.strip_suffix("+OK\r\n").unwrap_or(&reply).to_owned())
+    }
+}

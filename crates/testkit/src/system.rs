@@ -1,0 +1,208 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use http::Request;
+use tempfile::TempDir;
+
+use crate::client::Front;
+use crate::{Api, Process, TestRedis, binary, client, free_port, until};
+
+/// The administrator's password of every system.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// How long a program may take from start to ready.
+const READY: Duration = Duration::from_secs(15);
+/// Starts that are tried when another process took a port first.
+const TRIES: usize = 3;
+
+/// A Redis, a `gatewright-api` and one or more `gatewright-proxy`, as separate processes.
+pub struct System {
+    /// The data planes.
+    pub proxies: Vec<Proxy>,
+    /// The control plane, logged in as administrator.
+    pub api: Api,
+    /// Where the control plane listens.
+    pub api_addr: SocketAddr,
+    /// The control plane's process.
+    pub api_process: Process,
+    /// The shared state.
+    pub redis: TestRedis,
+    /// Everything the programs write.
+    pub dir: TempDir,
+}
+
+/// A running data plane; dereferences to what a client needs to know.
+pub struct Proxy {
+    front: Front,
+    /// Its administration listener.
+    pub admin: SocketAddr,
+    /// Its process.
+    pub process: Process,
+}
+
+impl Deref for Proxy {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
+}
+
+impl Proxy {
+    /// `GET path` of the administration listener: status and body.
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        ask(self.admin, path).await.expect("the administration listener answers")
+    }
+}
+
+/// What a [`System`] is to be.
+pub struct Builder {
+    proxies: usize,
+    settings: Vec<(String, String)>,
+}
+
+impl System {
+    /// One proxy, default settings.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Chooses what it is.
+    pub fn builder() -> Builder {
+        Builder { proxies: 1, settings: Vec::new() }
+    }
+}
+
+impl Builder {
+    /// How many proxies.
+    pub fn proxies(mut self, count: usize) -> Self {
+        self.proxies = count;
+        self
+    }
+
+    /// A setting of the proxies: `set("WORKERS", "1")`.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts everything and waits until it is ready.
+    pub async fn start(self) -> System {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let redis = TestRedis::start().await;
+        let (api_addr, api_process) = start_api(dir.path(), &redis).await;
+        let api = Api::login(api_addr, "admin", PASSWORD).await;
+        let ca = api.get("/api/ca").await;
+        assert_eq!(ca.status, 200, "GET /api/ca");
+        let ca_pem = String::from_utf8(ca.body.to_vec()).expect("PEM is text");
+        let ca_file = dir.path().join("ca.pem");
+        std::fs::write(&ca_file, &ca_pem).expect("the directory is writable");
+        let mut proxies = Vec::new();
+        for number in 0..self.proxies {
+            let front = |http, https| Front {
+                http,
+                https,
+                ca_pem: ca_pem.clone(),
+                ca_file: ca_file.clone(),
+            };
+            proxies.push(start_proxy(dir.path(), &redis, number, &self.settings, front).await);
+        }
+        System { proxies, api, api_addr, api_process, redis, dir }
+    }
+}
+
+async fn start_api(dir: &Path, redis: &TestRedis) -> (SocketAddr, Process) {
+    let (ports, process) = start("api", dir, 1, |ports| {
+        let mut command = Command::new(binary("gatewright-api"));
+        shared_settings(&mut command, &dir.join("api-state"), redis);
+        command
+            .env("GATEWRIGHT_API_LISTEN", ports[0].to_string())
+            .env("GATEWRIGHT_LOOKUP_SOCKET", dir.join("lookup.sock"))
+            .env("GATEWRIGHT_ADMIN_PASSWORD", PASSWORD)
+            .env("GATEWRIGHT_SECRET_KEY", key('A'));
+        (command, ports[0])
+    })
+    .await;
+    (ports[0], process)
+}
+
+async fn start_proxy(
+    dir: &Path,
+    redis: &TestRedis,
+    number: usize,
+    settings: &[(String, String)],
+    front: impl Fn(SocketAddr, SocketAddr) -> Front,
+) -> Proxy {
+    let name = format!("proxy{number}");
+    let (ports, process) = start(&name, dir, 3, |ports| {
+        let mut command = Command::new(binary("gatewright-proxy"));
+        shared_settings(&mut command, &dir.join(format!("{name}-state")), redis);
+        command
+            .env("GATEWRIGHT_HTTP_LISTEN", ports[0].to_string())
+            .env("GATEWRIGHT_HTTPS_LISTEN", ports[1].to_string())
+            .env("GATEWRIGHT_PROXY_ADMIN_LISTEN", ports[2].to_string())
+            .env("GATEWRIGHT_INSTANCE", &name);
+        for (setting, value) in settings {
+            command.env(format!("GATEWRIGHT_{setting}"), value);
+        }
+        (command, ports[2])
+    })
+    .await;
+    Proxy { front: front(ports[0], ports[1]), admin: ports[2], process }
+}
+
+/// A sealing key: 32 bytes in base64.
+fn key(filler: char) -> String {
+    format!("{}=", filler.to_string().repeat(43))
+}
+
+fn shared_settings(command: &mut Command, state: &Path, redis: &TestRedis) {
+    command
+        .env("GATEWRIGHT_STORE", redis.url())
+        .env("GATEWRIGHT_STATE_DIR", state)
+        .env("GATEWRIGHT_CERT_KEY", key('Q'));
+}
+
+/// Starts a program on `count` fresh ports until it is ready; `command` also says which port to ask.
+pub(crate) async fn start(
+    name: &str,
+    dir: &Path,
+    count: usize,
+    mut command: impl FnMut(&[SocketAddr]) -> (Command, SocketAddr),
+) -> (Vec<SocketAddr>, Process) {
+    for attempt in 1..=TRIES {
+        let addrs: Vec<SocketAddr> =
+            (0..count).map(|_| (Ipv4Addr::LOCALHOST, free_port()).into()).collect();
+        let (command, asked) = command(&addrs);
+        let mut process = Process::spawn(name, command, dir);
+        if ready(name, asked, &mut process, attempt == TRIES).await {
+            return (addrs, process);
+        }
+    }
+    unreachable!("the last attempt is ready or panics");
+}
+
+/// Waits for readiness; false when it ended because a port was taken and another attempt is allowed.
+async fn ready(name: &str, asked: SocketAddr, process: &mut Process, last: bool) -> bool {
+    let what = format!("{name} is ready");
+    until(&what, READY, async || {
+        if let Some(status) = process.ended() {
+            let clash = process.stderr().to_lowercase().contains("in use");
+            assert!(clash && !last, "{name} ended with {status}");
+            return Some(false);
+        }
+        (ask(asked, "/readyz").await?.0 == 200).then_some(true)
+    })
+    .await
+}
+
+/// `GET path`: status and body; `None` when nothing answers.
+pub(crate) async fn ask(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut connection = client::plain(addr).await.ok()?;
+    let request = Request::get(path).header("host", addr.to_string()).body(client::empty());
+    let answer = connection.fetch(request.expect("a request")).await.ok()?;
+    let body = String::from_utf8_lossy(answer.body()).into_owned();
+    Some((answer.status().as_u16(), body))
+}
