@@ -129,13 +129,12 @@ impl AccessLog {
             return true;
         }
         let deadline = Instant::now() + timeout;
-        let asked = send_until(&self.0.queue, Message::Close, deadline).is_ok();
+        if let Err(TrySendError::Full(_)) = send_until(&self.0.queue, Message::Close, deadline) {
+            return false;
+        }
         let closed = self.0.closed.lock().unwrap_or_else(PoisonError::into_inner);
         let left = deadline.saturating_duration_since(Instant::now());
-        match closed.recv_timeout(left) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
-            Err(RecvTimeoutError::Timeout) => !asked,
-        }
+        !matches!(closed.recv_timeout(left), Err(RecvTimeoutError::Timeout))
     }
 }
 
@@ -278,4 +277,128 @@ fn open_target(target: &AccessTarget) -> io::Result<File> {
 fn open_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn record(uri: &str) -> AccessRecord<'_> {
+        AccessRecord {
+            time: SystemTime::UNIX_EPOCH,
+            request_id: "1",
+            remote: ([127, 0, 0, 1], 1).into(),
+            client_ip: [127, 0, 0, 1].into(),
+            proto: "HTTP/1.1",
+            method: "GET",
+            scheme: "http",
+            host: b"",
+            uri: uri.as_bytes(),
+            host_pattern: None,
+            upstream: None,
+            status: 200,
+            bytes_read: 0,
+            bytes_sent: 0,
+            duration: Duration::ZERO,
+            upstream_time: None,
+            tls_version: None,
+            tls_cipher: None,
+            server_name: None,
+            user_agent: None,
+            referer: None,
+            error: None,
+        }
+    }
+
+    fn open(path: &Path, metrics: &Metrics) -> AccessLog {
+        let target = AccessTarget::File(path.to_owned());
+        AccessLog::open(&AccessSettings { format: AccessFormat::Combined, target }, metrics)
+            .unwrap()
+    }
+
+    #[test]
+    fn every_line_of_every_writer_is_there_after_close() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        let log = open(&path, &Metrics::new());
+        let writers: Vec<_> = (0..3)
+            .map(|thread| {
+                let mut writer = log.writer();
+                thread::spawn(move || {
+                    (0..2000).for_each(|line| writer.record(&record(&format!("/{thread}/{line}"))));
+                })
+            })
+            .collect();
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        assert!(log.close(LONG));
+        let text = fs::read_to_string(&path).unwrap();
+        let mut lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 6000);
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), 6000);
+        assert_eq!(log.dropped(), 0);
+    }
+
+    #[test]
+    fn reopen_follows_a_rotated_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
+        let log = open(&path, &Metrics::new());
+        let mut writer = log.writer();
+        writer.record(&record("/one"));
+        writer.flush();
+        fs::rename(&path, &old).unwrap();
+        log.reopen();
+        writer.record(&record("/two"));
+        drop(writer);
+        assert!(log.close(LONG));
+        // Where "/one" went depends on whether it was written before the rotation; lost it must not be.
+        let (old, new) = (fs::read_to_string(&old).unwrap(), fs::read_to_string(&path).unwrap());
+        assert!(new.contains("/two"));
+        assert_eq!(format!("{old}{new}").lines().count(), 2);
+    }
+
+    #[test]
+    fn a_reader_that_never_reads_costs_lines_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        // Both ends, so that opening blocks neither side; nobody reads.
+        let _reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let metrics = Metrics::new();
+        let log = open(&path, &metrics);
+        let mut writer = log.writer();
+        let uri = "x".repeat(FLUSH_AT);
+        (0..QUEUE + 20).for_each(|_| writer.record(&record(&uri)));
+        assert!((10..=20).contains(&log.dropped()), "{}", log.dropped());
+        let counted = format!("gatewright_access_log_dropped_total {}\n", log.dropped());
+        assert!(metrics.render().contains(&counted));
+        assert!(!log.close(Duration::ZERO), "it can't have been written");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let target = AccessTarget::File("/nonexistent/access.log".into());
+        let settings = AccessSettings { format: AccessFormat::Json, target };
+        let error = AccessLog::open(&settings, &Metrics::new()).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/access.log"));
+    }
+
+    #[test]
+    fn off_writes_nothing() {
+        let log = AccessLog::off().unwrap();
+        let mut writer = log.writer();
+        assert!(!writer.is_on());
+        writer.record(&record("/"));
+        writer.flush();
+        assert!(log.close(Duration::ZERO));
+        assert_eq!(log.dropped(), 0);
+    }
 }

@@ -19,7 +19,8 @@ pub(crate) fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
 /// Appends `23/Nov/2026:06:15:27 +0000`, as Apache writes it.
 pub(crate) fn common_log(out: &mut Vec<u8>, time: SystemTime) {
     let t = Civil::from(time);
-    let month = MONTHS[(t.month as usize - 1) % 12];
+    let month =
+        usize::try_from(t.month - 1).ok().and_then(|index| MONTHS.get(index)).unwrap_or(&"-");
     let _ = write!(
         out,
         "{:02}/{month}/{:04}:{:02}:{:02}:{:02} +0000",

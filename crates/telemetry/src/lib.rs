@@ -20,6 +20,7 @@
 mod access;
 mod cells;
 mod datetime;
+mod families;
 mod logs;
 mod metrics;
 mod record;
@@ -27,11 +28,11 @@ mod text;
 
 pub use access::{AccessLog, AccessSettings, AccessTarget, AccessWriter};
 pub use cells::{Counter, Gauge, Histogram, SharedCounter, SharedGauge};
-pub use logs::{LogFormat, LogsError, init_logs};
-pub use metrics::{
-    CounterFamily, GaugeFamily, HistogramFamily, LATENCY_BUCKETS, LocalCounters, LocalGauges,
-    LocalHistograms, Metrics, Samples,
+pub use families::{
+    CounterFamily, GaugeFamily, HistogramFamily, LocalCounters, LocalGauges, LocalHistograms,
 };
+pub use logs::{LogFormat, LogsError, init_logs};
+pub use metrics::{LATENCY_BUCKETS, Metrics, Samples};
 pub use record::{AccessFormat, AccessRecord};
 
 /// The label value for every host that is not configured. Not a possible host name: those have no leading underscore

@@ -68,7 +68,9 @@ pub fn init_logs(level: &str, format: LogFormat) -> Result<(), LogsError> {
     .map_err(LogsError::Twice)?;
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
-        let message = panic.payload_as_str().unwrap_or("(no message)");
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(message, location, %backtrace, "panic");
     }));

@@ -1,10 +1,10 @@
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::cells::{Buckets, Counter, Gauge, Histogram, Padded, SharedCounter, SharedGauge};
+use crate::cells::{Buckets, Padded};
+use crate::families::{CounterFamily, GaugeFamily, HistogramFamily, Series};
 use crate::text;
 
 /// Bucket bounds for request times, in seconds: from 0.5 ms, where a proxy's own work shows, to a minute.
@@ -33,14 +33,6 @@ enum Values {
     Gauge(Arc<Series<Padded<AtomicI64>>>),
     Histogram(Arc<Series<Buckets>>, &'static [f64]),
     Sampled(&'static str, Arc<dyn Fn(&mut Samples<'_>) + Send + Sync>),
-}
-
-/// The series of one family: label text → the cells of every thread that counts under it.
-#[derive(Debug)]
-struct Series<C> {
-    cells: Mutex<BTreeMap<String, Vec<Arc<C>>>>,
-    /// Grows whenever series are forgotten, so that threads drop the cells they remember.
-    forgotten: AtomicU64,
 }
 
 impl Metrics {
@@ -150,7 +142,7 @@ impl Metrics {
                 Values::Histogram(series, bounds) => {
                     text::header(&mut out, name, family.help, "histogram");
                     series.each(|labels, cells| {
-                        text::histogram(&mut out, name, labels, bounds, cells)
+                        text::histogram(&mut out, name, labels, bounds, cells);
                     });
                 }
                 Values::Sampled(kind, sample) => {
@@ -225,194 +217,94 @@ impl Samples<'_> {
     }
 }
 
-impl<C> Default for Series<C> {
-    fn default() -> Self {
-        Self { cells: Mutex::default(), forgotten: AtomicU64::new(0) }
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Counter;
+
+    #[test]
+    fn the_threads_cells_are_summed() {
+        let metrics = Metrics::new();
+        let family = metrics.counter("gatewright_x_total", "X.", ["host"]);
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let local = family.clone();
+                std::thread::spawn(move || {
+                    let local = local.local();
+                    (0..1000).for_each(|_| local.with(["a"], Counter::inc));
+                    local.with(["b"], |cell| cell.add(2));
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        family.shared(["c"]).inc();
+        assert_eq!(
+            metrics.render(),
+            "# HELP gatewright_x_total X.\n# TYPE gatewright_x_total counter\n\
+             gatewright_x_total{host=\"a\"} 4000\ngatewright_x_total{host=\"b\"} 8\n\
+             gatewright_x_total{host=\"c\"} 1\n"
+        );
+    }
+
+    #[test]
+    fn a_forgotten_host_starts_again_at_zero() {
+        let metrics = Metrics::new();
+        let family = metrics.counter("x_total", "X.", ["host", "code"]);
+        let local = family.local();
+        local.with(["a", "2xx"], Counter::inc);
+        local.with(["aa", "2xx"], Counter::inc);
+        family.forget("host", "a");
+        assert!(!metrics.render().contains("host=\"a\""));
+        assert!(metrics.render().contains("host=\"aa\""), "only the whole label counts");
+        local.with(["a", "2xx"], Counter::inc);
+        assert!(metrics.render().contains("x_total{host=\"a\",code=\"2xx\"} 1\n"));
+    }
+
+    #[test]
+    fn histogram_buckets_are_cumulative_and_end_in_the_count() {
+        let metrics = Metrics::new();
+        let family = metrics.histogram("x_seconds", "X.", [], &[0.1, 1.0]);
+        let (one, two) = (family.cell([]), family.cell([]));
+        one.observe(Duration::from_millis(100));
+        two.observe(Duration::from_millis(500));
+        two.observe(Duration::from_secs(7));
+        let text = metrics.render();
+        let lines: Vec<_> = text.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "x_seconds_bucket{le=\"0.1\"} 1",
+                "x_seconds_bucket{le=\"1\"} 2",
+                "x_seconds_bucket{le=\"+Inf\"} 3",
+                "x_seconds_sum 7.6",
+                "x_seconds_count 3",
+            ]
+        );
+    }
+
+    #[test]
+    fn gauges_add_up_and_samples_are_taken_when_scraped() {
+        let metrics = Metrics::new();
+        let open = metrics.gauge("open", "Open.", []);
+        let (one, two) = (open.cell([]), open.cell([]));
+        one.add(5);
+        two.add(2);
+        one.add(-1);
+        metrics.sampled_gauge("age", "Age.", |samples| samples.push(&[("name", "x\"y")], 1.5));
+        let text = metrics.render();
+        assert!(text.contains("\nopen 6\n"));
+        assert!(text.contains("age{name=\"x\\\"y\"} 1.5\n"));
+    }
+
+    #[test]
+    fn registering_again_gives_the_same_family_and_another_shape_is_left_out() {
+        let metrics = Metrics::new();
+        metrics.counter("x_total", "X.", ["a"]).shared(["1"]).inc();
+        metrics.counter("x_total", "X.", ["a"]).shared(["1"]).inc();
+        metrics.counter("x_total", "X.", ["b"]).shared(["1"]).inc();
+        metrics.gauge("x_total", "X.", ["a"]).shared(["1"]).set(9);
+        assert!(metrics.render().ends_with("counter\nx_total{a=\"1\"} 2\n"));
     }
 }
-
-impl<C> Series<C> {
-    fn add(&self, labels: &str, cell: C) -> Arc<C> {
-        let cell = Arc::new(cell);
-        self.lock().entry(labels.to_owned()).or_default().push(cell.clone());
-        cell
-    }
-
-    /// The first cell under these labels, for the kinds that share one.
-    fn shared(&self, labels: &str, fresh: impl FnOnce() -> C) -> Arc<C> {
-        let mut cells = self.lock();
-        let cells = cells.entry(labels.to_owned()).or_default();
-        match cells.first() {
-            Some(cell) => cell.clone(),
-            None => {
-                let cell = Arc::new(fresh());
-                cells.push(cell.clone());
-                cell
-            }
-        }
-    }
-
-    fn forget(&self, names: &[&'static str], name: &str, value: &str) {
-        let mut wanted = String::new();
-        text::push_label(&mut wanted, name, value);
-        if !names.contains(&name) {
-            return;
-        }
-        self.lock().retain(|labels, _| !text::has_label(labels, &wanted));
-        self.forgotten.fetch_add(1, Relaxed);
-    }
-
-    fn each(&self, mut visit: impl FnMut(&str, &[Arc<C>])) {
-        self.lock().iter().for_each(|(labels, cells)| visit(labels, cells));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Arc<C>>>> {
-        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One thread's cells of one family, made at first use and found again by their labels without an allocation.
-#[derive(Debug)]
-struct Local<const N: usize, C, Handle> {
-    series: Arc<Series<C>>,
-    labels: [&'static str; N],
-    known: RefCell<HashMap<String, Handle>>,
-    key: RefCell<String>,
-    forgotten: Cell<u64>,
-}
-
-impl<const N: usize, C, Handle> Local<N, C, Handle> {
-    fn new(series: &Arc<Series<C>>, labels: [&'static str; N]) -> Self {
-        let forgotten = Cell::new(series.forgotten.load(Relaxed));
-        Self {
-            series: series.clone(),
-            labels,
-            known: RefCell::default(),
-            key: RefCell::default(),
-            forgotten,
-        }
-    }
-
-    fn with(
-        &self,
-        values: [&str; N],
-        fresh: impl FnOnce() -> C,
-        handle: impl FnOnce(Arc<C>) -> Handle,
-        apply: impl FnOnce(&Handle),
-    ) {
-        let mut known = self.known.borrow_mut();
-        let forgotten = self.series.forgotten.load(Relaxed);
-        if self.forgotten.replace(forgotten) != forgotten {
-            known.clear();
-        }
-        let mut key = self.key.borrow_mut();
-        render_labels(&mut key, self.labels, values);
-        if let Some(cell) = known.get(key.as_str()) {
-            return apply(cell);
-        }
-        let cell = handle(self.series.add(&key, fresh()));
-        apply(&cell);
-        known.insert(key.clone(), cell);
-    }
-}
-
-fn render_labels<const N: usize>(out: &mut String, names: [&'static str; N], values: [&str; N]) {
-    out.clear();
-    for (name, value) in names.into_iter().zip(values) {
-        text::push_label(out, name, value);
-    }
-}
-
-macro_rules! family {
-    ($Family:ident, $Local:ident, $Handle:ident, $Cell:ty, $what:literal) => {
-        impl<const N: usize> $Family<N> {
-            #[doc = concat!("One ", $what, " of its own for the calling thread, with these label values.")]
-            pub fn cell(&self, values: [&str; N]) -> $Handle {
-                let mut labels = String::new();
-                render_labels(&mut labels, self.labels, values);
-                $Handle::new(self.series.add(&labels, self.fresh()))
-            }
-
-            /// One thread's cells, found by their label values.
-            pub fn local(&self) -> $Local<N> {
-                $Local(Local::new(&self.series, self.labels), self.clone())
-            }
-
-            /// Drops every series with this label value, because what it stood for is gone; without such a label
-            /// nothing happens. Costs O(series), and each thread forgets the cells it knows.
-            pub fn forget(&self, label: &str, value: &str) {
-                self.series.forget(&self.labels, label, value);
-            }
-        }
-
-        #[doc = concat!("One thread's cells of a [`", stringify!($Family), "`], found by their label values.")]
-        #[derive(Debug)]
-        pub struct $Local<const N: usize>(Local<N, $Cell, $Handle>, $Family<N>);
-
-        impl<const N: usize> $Local<N> {
-            /// Applies a change to the cell with these label values. The first use per thread and label set
-            /// registers the cell; later ones neither allocate nor share anything.
-            pub fn with(&self, values: [&str; N], apply: impl FnOnce(&$Handle)) {
-                self.0.with(values, || self.1.fresh(), $Handle::new, apply);
-            }
-        }
-    };
-}
-
-/// Counters of one name.
-#[derive(Clone, Debug)]
-pub struct CounterFamily<const N: usize> {
-    series: Arc<Series<Padded<AtomicU64>>>,
-    labels: [&'static str; N],
-}
-
-impl<const N: usize> CounterFamily<N> {
-    /// A counter anyone may write, the same one for the same label values.
-    pub fn shared(&self, values: [&str; N]) -> SharedCounter {
-        let mut labels = String::new();
-        render_labels(&mut labels, self.labels, values);
-        SharedCounter(self.series.shared(&labels, || self.fresh()))
-    }
-
-    fn fresh(&self) -> Padded<AtomicU64> {
-        Padded::default()
-    }
-}
-
-/// Gauges of one name.
-#[derive(Clone, Debug)]
-pub struct GaugeFamily<const N: usize> {
-    series: Arc<Series<Padded<AtomicI64>>>,
-    labels: [&'static str; N],
-}
-
-impl<const N: usize> GaugeFamily<N> {
-    /// A gauge anyone may write, the same one for the same label values.
-    pub fn shared(&self, values: [&str; N]) -> SharedGauge {
-        let mut labels = String::new();
-        render_labels(&mut labels, self.labels, values);
-        SharedGauge(self.series.shared(&labels, || self.fresh()))
-    }
-
-    fn fresh(&self) -> Padded<AtomicI64> {
-        Padded::default()
-    }
-}
-
-/// Histograms of one name.
-#[derive(Clone, Debug)]
-pub struct HistogramFamily<const N: usize> {
-    series: Arc<Series<Buckets>>,
-    labels: [&'static str; N],
-    bounds: &'static [f64],
-}
-
-impl<const N: usize> HistogramFamily<N> {
-    fn fresh(&self) -> Buckets {
-        Buckets::new(self.bounds)
-    }
-}
-
-family!(CounterFamily, LocalCounters, Counter, Padded<AtomicU64>, "counter");
-family!(GaugeFamily, LocalGauges, Gauge, Padded<AtomicI64>, "gauge");
-family!(HistogramFamily, LocalHistograms, Histogram, Buckets, "histogram");

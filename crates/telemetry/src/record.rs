@@ -245,3 +245,107 @@ fn escape_combined(out: &mut Vec<u8>, bytes: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn record<'a>(uri: &'a [u8], agent: &'a [u8]) -> AccessRecord<'a> {
+        AccessRecord {
+            time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_414_527_123),
+            request_id: "01J",
+            remote: "[2001:db8::1]:4711".parse().unwrap(),
+            client_ip: "203.0.113.9".parse().unwrap(),
+            proto: "HTTP/1.1",
+            method: "GET",
+            scheme: "https",
+            host: b"a.test",
+            uri,
+            host_pattern: Some("*.test"),
+            upstream: Some(&"127.0.0.1:9000"),
+            status: 200,
+            bytes_read: 0,
+            bytes_sent: 512,
+            duration: Duration::from_micros(1_250),
+            upstream_time: Some(Duration::from_micros(999)),
+            tls_version: Some("TLSv1.3"),
+            tls_cipher: Some("TLS13_AES_128_GCM_SHA256"),
+            server_name: Some("a.test"),
+            user_agent: Some(agent),
+            referer: None,
+            error: None,
+        }
+    }
+
+    fn line(record: &AccessRecord<'_>, format: AccessFormat) -> Vec<u8> {
+        let mut out = Vec::new();
+        record.write(format, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_json_line() {
+        let text =
+            String::from_utf8(line(&record(b"/x?y=1", b"curl/8"), AccessFormat::Json)).unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"ts":"2026-11-23T06:15:27.123Z","request_id":"01J","remote_ip":"2001:db8::1","#,
+                r#""remote_port":4711,"client_ip":"203.0.113.9","proto":"HTTP/1.1","method":"GET","#,
+                r#""scheme":"https","host":"a.test","uri":"/x?y=1","host_pattern":"*.test","#,
+                r#""upstream":"127.0.0.1:9000","status":200,"bytes_read":0,"bytes_sent":512,"#,
+                r#""duration_ms":1.250,"upstream_ms":0.999,"tls_version":"TLSv1.3","#,
+                r#""tls_cipher":"TLS13_AES_128_GCM_SHA256","server_name":"a.test","#,
+                r#""user_agent":"curl/8"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_combined_line() {
+        let text = line(&record(b"/\"\n\xff", b"curl/8"), AccessFormat::Combined);
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "203.0.113.9 - - [23/Nov/2026:06:15:27 +0000] \"GET /\\x22\\x0A\\xFF HTTP/1.1\" 200 512 \
+             \"-\" \"curl/8\"\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_make_one_json_line(uri: Vec<u8>, agent: Vec<u8>) {
+            let line = line(&record(&uri, &agent), AccessFormat::Json);
+            prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            let value: Value = serde_json::from_slice(&line).unwrap();
+            prop_assert_eq!(value["uri"].as_str().unwrap(), &*String::from_utf8_lossy(&uri));
+            prop_assert_eq!(value["user_agent"].as_str().unwrap(), &*String::from_utf8_lossy(&agent));
+        }
+
+        #[test]
+        fn any_text_survives_json(text: String) {
+            let line = line(&record(text.as_bytes(), b""), AccessFormat::Json);
+            let value: Value = serde_json::from_slice(&line).unwrap();
+            prop_assert_eq!(value["uri"].as_str().unwrap(), text);
+        }
+
+        #[test]
+        fn any_bytes_make_one_printable_combined_line(uri: Vec<u8>, agent: Vec<u8>) {
+            let line = line(&record(&uri, &agent), AccessFormat::Combined);
+            let (end, text) = line.split_last().unwrap();
+            prop_assert_eq!(*end, b'\n');
+            prop_assert!(text.iter().all(|byte| (0x20..0x7f).contains(byte)));
+            prop_assert_eq!(text.iter().filter(|byte| **byte == b'"').count(), 6);
+        }
+
+        #[test]
+        fn numbers_are_written_whole(number: u64) {
+            let mut out = Vec::new();
+            push_number(&mut out, number);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+        }
+    }
+}

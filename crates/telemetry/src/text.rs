@@ -69,3 +69,58 @@ pub(crate) fn histogram(
     sample(out, &format!("{name}_sum"), labels, sum);
     sample(out, &format!("{name}_count"), labels, count);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn help_is_one_line() {
+        let mut out = String::new();
+        header(&mut out, "x", "a\nb\\c", "gauge");
+        assert_eq!(out, "# HELP x a\\nb\\\\c\n# TYPE x gauge\n");
+    }
+
+    /// The value of a rendered label, read as Prometheus reads it.
+    fn unescape(rendered: &str) -> String {
+        let mut chars = rendered.chars();
+        let mut value = String::new();
+        while let Some(char) = chars.next() {
+            value.push(match char {
+                '\\' if chars.as_str().starts_with('n') => {
+                    chars.next();
+                    '\n'
+                }
+                '\\' => chars.next().unwrap(),
+                '"' | '\n' => panic!("unescaped"),
+                plain => plain,
+            });
+        }
+        value
+    }
+
+    proptest! {
+        #[test]
+        fn any_label_value_survives(value in any::<String>()) {
+            let mut out = String::new();
+            push_label(&mut out, "a", &value);
+            prop_assert_eq!(unescape(&out[3..out.len() - 1]), value);
+        }
+
+        #[test]
+        fn a_label_is_found_only_as_a_whole(
+            values in proptest::collection::vec("[a\\\\\"b,=]{0,4}", 1..4),
+            wanted in "[a\\\\\"b,=]{0,4}",
+        ) {
+            let mut labels = String::new();
+            for value in &values {
+                push_label(&mut labels, "x", value);
+            }
+            let mut label = String::new();
+            push_label(&mut label, "x", &wanted);
+            prop_assert_eq!(has_label(&labels, &label), values.contains(&wanted));
+        }
+    }
+}
