@@ -1,0 +1,359 @@
+use auth::Permission;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use model::{
+    CertStatus, CertificateMode, ETag, Host, HostPattern, Revision, Timestamp, Upstream,
+    UpstreamTls,
+};
+use store::{Expect, Versioned};
+
+use crate::error::Subject;
+use crate::mirror::Tables;
+use crate::{Actor, Control, Error, FieldError};
+
+/// The most upstreams of one host.
+const MAX_UPSTREAMS: usize = 64;
+/// How many records of a page are read at once.
+const READS: usize = 32;
+/// How often a change that expects nothing particular is tried again when somebody else was quicker.
+const ATTEMPTS: usize = 8;
+
+/// What an operator decides about a host: everything but its name and its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostSpec {
+    /// Where requests go.
+    pub upstreams: Vec<Upstream>,
+    /// How upstreams are spoken to.
+    pub upstream_tls: UpstreamTls,
+    /// Whether the upstream sees the public name.
+    pub preserve_host: bool,
+    /// Whether plain HTTP answers a redirect.
+    pub force_https: bool,
+    /// How it comes by a certificate.
+    pub certificate: CertificateMode,
+    /// Whether it takes part in lookup.
+    pub enabled: bool,
+}
+
+/// The part of a [`HostSpec`] that is to change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPatch {
+    /// See [`HostSpec::upstreams`]; the list is replaced as a whole.
+    pub upstreams: Option<Vec<Upstream>>,
+    /// See [`HostSpec::upstream_tls`].
+    pub upstream_tls: Option<UpstreamTls>,
+    /// See [`HostSpec::preserve_host`].
+    pub preserve_host: Option<bool>,
+    /// See [`HostSpec::force_https`].
+    pub force_https: Option<bool>,
+    /// See [`HostSpec::certificate`].
+    pub certificate: Option<CertificateMode>,
+    /// See [`HostSpec::enabled`].
+    pub enabled: Option<bool>,
+}
+
+/// The conditions of a write.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// The entity tags that the caller expects, as in `If-Match` (RFC 9110 §13.1.1); `None`: anything.
+    pub if_match: Option<String>,
+    /// Whether to check everything and write nothing.
+    pub dry_run: bool,
+}
+
+/// A host as it stands.
+#[derive(Clone, Debug)]
+pub struct HostView {
+    /// The host.
+    pub host: Host,
+    /// The tag of its stored form; `None` for one that was only tried out.
+    pub etag: Option<ETag>,
+    /// Everything up to here is included in this view.
+    pub revision: Revision,
+    /// How it stands with its certificate.
+    pub certificate_status: CertStatus,
+}
+
+/// Some hosts, in the order of their patterns.
+#[derive(Clone, Debug)]
+pub struct HostPage {
+    /// The hosts.
+    pub hosts: Vec<HostView>,
+    /// What to ask for the next page with; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// The use cases about hosts: [`Control::hosts`].
+#[derive(Clone, Copy)]
+pub struct Hosts<'c>(pub(crate) &'c Control);
+
+impl Hosts<'_> {
+    /// At most `limit` hosts whose patterns come after `after`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::Unavailable`].
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<HostPage, Error> {
+        actor.may(Permission::Read)?;
+        let revision = self.0.refresh().await?;
+        let (patterns, more) = self.0.tables().page(after, limit);
+        let next = patterns.last().filter(|_| more).cloned();
+        let reads = patterns.into_iter().map(|pattern| async move { self.read(&pattern).await });
+        let found: Vec<_> = stream::iter(reads).buffered(READS).try_collect().await?;
+        let hosts = found.into_iter().flatten().map(|host| self.view(host, revision.clone()));
+        Ok(HostPage { hosts: hosts.collect(), next })
+    }
+
+    /// One host, by exactly its pattern.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Unavailable`].
+    pub async fn get(&self, actor: &Actor, pattern: &HostPattern) -> Result<HostView, Error> {
+        actor.may(Permission::Read)?;
+        let revision = self.0.refresh().await?;
+        let found = self.read(pattern.as_str()).await?;
+        Ok(self.view(found.ok_or_else(|| not_found(pattern))?, revision))
+    }
+
+    /// Makes a host.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Invalid`], [`Error::Forbidden`], [`Error::Unavailable`].
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        pattern: HostPattern,
+        spec: HostSpec,
+        dry_run: bool,
+    ) -> Result<HostView, Error> {
+        actor.may(Permission::WriteHosts)?;
+        let now = self.0.now();
+        let mut host = Host::new(pattern);
+        spec.apply_to(&mut host);
+        host.created_by = Some(actor.username().clone());
+        host.created_at = now;
+        host.updated_at = now;
+        check(&host)?;
+        let exists = || Error::Exists(Subject::host(&host.pattern));
+        if self.0.store().get::<Host>(host.pattern.as_str()).await?.is_some() {
+            return Err(exists());
+        }
+        if dry_run {
+            return self.tried(host).await;
+        }
+        match self.0.store().put(&host, Expect::Absent).await {
+            Ok(written) => self.written(host, written).await,
+            Err(store::Error::Conflict { .. }) => Err(exists()),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Replaces everything an operator decides about a host.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Stale`], [`Error::Invalid`], [`Error::Forbidden`], [`Error::Unavailable`].
+    pub async fn replace(
+        &self,
+        actor: &Actor,
+        pattern: &HostPattern,
+        spec: HostSpec,
+        conditions: &Conditions,
+    ) -> Result<HostView, Error> {
+        self.update(actor, pattern, conditions, |host| spec.clone().apply_to(host)).await
+    }
+
+    /// Changes a part of a host.
+    ///
+    /// # Errors
+    /// As [`Hosts::replace`].
+    pub async fn patch(
+        &self,
+        actor: &Actor,
+        pattern: &HostPattern,
+        patch: HostPatch,
+        conditions: &Conditions,
+    ) -> Result<HostView, Error> {
+        self.update(actor, pattern, conditions, |host| patch.clone().apply_to(host)).await
+    }
+
+    /// Deletes a host; returns the revision without it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Stale`], [`Error::Forbidden`], [`Error::Unavailable`].
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        pattern: &HostPattern,
+        conditions: &Conditions,
+    ) -> Result<Revision, Error> {
+        actor.may(Permission::WriteHosts)?;
+        let mut attempt = 1;
+        loop {
+            let current = self.expected(pattern, conditions).await?;
+            if conditions.dry_run {
+                return self.0.refresh().await;
+            }
+            let expect = Expect::ETag(current.etag);
+            match self.0.store().delete::<Host>(pattern.as_str(), expect).await {
+                Ok(revision) => {
+                    self.0.certificates_changed();
+                    return Ok(revision);
+                }
+                Err(store::Error::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(lost_race(error, pattern)),
+            }
+        }
+    }
+
+    async fn update(
+        &self,
+        actor: &Actor,
+        pattern: &HostPattern,
+        conditions: &Conditions,
+        change: impl Fn(&mut Host),
+    ) -> Result<HostView, Error> {
+        actor.may(Permission::WriteHosts)?;
+        let mut attempt = 1;
+        loop {
+            let Versioned { value: mut host, etag } = self.expected(pattern, conditions).await?;
+            change(&mut host);
+            host.updated_at = self.0.now();
+            check(&host)?;
+            if conditions.dry_run {
+                return self.tried(host).await;
+            }
+            match self.0.store().put(&host, Expect::ETag(etag)).await {
+                Ok(written) => return self.written(host, written).await,
+                Err(store::Error::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(lost_race(error, pattern)),
+            }
+        }
+    }
+
+    /// The host as stored, if it is what the caller expects.
+    async fn expected(
+        &self,
+        pattern: &HostPattern,
+        conditions: &Conditions,
+    ) -> Result<Versioned<Host>, Error> {
+        let found = self.0.store().get::<Host>(pattern.as_str()).await?;
+        let found = found.ok_or_else(|| not_found(pattern))?;
+        match &conditions.if_match {
+            Some(tags) if !found.etag.is_named_in(tags) => Err(stale(pattern)),
+            _ => Ok(found),
+        }
+    }
+
+    async fn read(&self, pattern: &str) -> Result<Option<Versioned<Host>>, Error> {
+        Ok(self.0.store().get::<Host>(pattern).await?)
+    }
+
+    fn view(&self, found: Versioned<Host>, revision: Revision) -> HostView {
+        let Versioned { value: host, etag } = found;
+        let certificate_status = certificate_status(&host, &self.0.tables(), self.0.now());
+        HostView { host, etag: Some(etag), revision, certificate_status }
+    }
+
+    async fn written(&self, host: Host, written: store::Written) -> Result<HostView, Error> {
+        self.0.certificates_changed();
+        let store::Written { revision, etag } = written;
+        Ok(self.view(Versioned { value: host, etag }, revision))
+    }
+
+    async fn tried(&self, host: Host) -> Result<HostView, Error> {
+        let revision = self.0.refresh().await?;
+        let certificate_status = certificate_status(&host, &self.0.tables(), self.0.now());
+        Ok(HostView { host, etag: None, revision, certificate_status })
+    }
+}
+
+impl Default for HostSpec {
+    fn default() -> Self {
+        Self {
+            upstreams: Vec::new(),
+            upstream_tls: UpstreamTls::default(),
+            preserve_host: true,
+            force_https: true,
+            certificate: CertificateMode::default(),
+            enabled: true,
+        }
+    }
+}
+
+impl HostSpec {
+    fn apply_to(self, host: &mut Host) {
+        let Self { upstreams, upstream_tls, preserve_host, force_https, certificate, enabled } =
+            self;
+        host.upstreams = upstreams;
+        host.upstream_tls = upstream_tls;
+        host.preserve_host = preserve_host;
+        host.force_https = force_https;
+        host.certificate = certificate;
+        host.enabled = enabled;
+    }
+}
+
+impl HostPatch {
+    fn apply_to(self, host: &mut Host) {
+        fn set<T>(field: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *field = value;
+            }
+        }
+        let Self { upstreams, upstream_tls, preserve_host, force_https, certificate, enabled } =
+            self;
+        set(&mut host.upstreams, upstreams);
+        set(&mut host.upstream_tls, upstream_tls);
+        set(&mut host.preserve_host, preserve_host);
+        set(&mut host.force_https, force_https);
+        set(&mut host.certificate, certificate);
+        set(&mut host.enabled, enabled);
+    }
+}
+
+/// The rules that no single value can be judged by. Names all that is wrong.
+fn check(host: &Host) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    if host.upstreams.len() > MAX_UPSTREAMS {
+        errors.push(FieldError::new("/upstreams", format!("at most {MAX_UPSTREAMS} upstreams")));
+    }
+    for (index, upstream) in host.upstreams.iter().enumerate() {
+        if host.upstreams[..index].contains(upstream) {
+            errors.push(FieldError::new(format!("/upstreams/{index}"), "stands there twice"));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid { errors }) }
+}
+
+fn certificate_status(host: &Host, tables: &Tables, now: Timestamp) -> CertStatus {
+    if host.certificate == CertificateMode::None {
+        return CertStatus::None;
+    }
+    let pattern = host.pattern.as_str();
+    let wildcard = pattern.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+    let found = tables.certs.get(pattern).or_else(|| tables.certs.get(&wildcard?));
+    match found {
+        None => CertStatus::Pending,
+        Some(cert) if cert.not_after > now => CertStatus::Valid,
+        Some(_) => CertStatus::Expired,
+    }
+}
+
+fn not_found(pattern: &HostPattern) -> Error {
+    Error::NotFound(Subject::host(pattern))
+}
+
+fn stale(pattern: &HostPattern) -> Error {
+    Error::Stale(Subject::host(pattern))
+}
+
+/// Others kept being quicker.
+fn lost_race(error: store::Error, pattern: &HostPattern) -> Error {
+    match error {
+        store::Error::Conflict { .. } => stale(pattern),
+        other => other.into(),
+    }
+}

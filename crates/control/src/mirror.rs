@@ -1,0 +1,181 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hosttree::HostTree;
+use model::{CertRecord, CertSource, Host, Revision, Timestamp};
+use store::{Changes, Collection, Key, Record, Store};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::Error;
+
+/// How many records are read at once when everything is read.
+const PAGE: usize = 500;
+
+/// What control remembers of all hosts and certificates, kept up to date record by record.
+///
+/// Answers come after [`Mirror::refresh`], so that they include everything that was committed before the question:
+/// the mirror saves reading, not asking. A change costs its own records; only a replaced store is read whole.
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    /// Up to where the tables go; held while they are brought up to date, so that one caller does it for all.
+    reached: AsyncMutex<Option<Revision>>,
+    tables: Mutex<Tables>,
+}
+
+/// The tables themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    /// The patterns that take part in lookup.
+    pub(crate) enabled: HostTree<HostFacts>,
+    /// All patterns, in order.
+    pub(crate) patterns: BTreeSet<String>,
+    /// All certificates by their name.
+    pub(crate) certs: BTreeMap<String, CertFacts>,
+}
+
+/// What is remembered of a host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostFacts {
+    /// Whether its certificates come from the local authority.
+    pub(crate) local: bool,
+}
+
+/// What is remembered of a certificate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CertFacts {
+    pub(crate) source: CertSource,
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
+impl CertFacts {
+    /// When it is time for the next one: two thirds of its own lifetime are over.
+    pub(crate) fn renew_at(&self) -> Timestamp {
+        self.not_before.plus(self.not_after.since(self.not_before) / 3 * 2)
+    }
+}
+
+impl Mirror {
+    /// Brings the tables up to date; returns the revision that they include.
+    pub(crate) async fn refresh(&self, store: &Store) -> Result<Revision, Error> {
+        let mut reached = self.reached.lock().await;
+        let changes = match &*reached {
+            Some(revision) => store.backend().changes_since(revision).await?,
+            None => Changes::Reset { revision: store.backend().revision().await? },
+        };
+        let revision = match changes {
+            Changes::Keys { revision, keys } => {
+                for key in keys {
+                    self.reread(store, &key).await?;
+                }
+                revision
+            }
+            Changes::Reset { revision } => {
+                let tables = load(store).await?;
+                *self.tables() = tables;
+                revision
+            }
+        };
+        *reached = Some(revision.clone());
+        Ok(revision)
+    }
+
+    /// The tables as of the last refresh.
+    pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn reread(&self, store: &Store, key: &Key) -> Result<(), Error> {
+        match key.collection {
+            Collection::Host => {
+                if let Some(host) = readable::<Host>(store, &key.id).await? {
+                    self.tables().apply_host(&key.id, host.as_ref());
+                }
+            }
+            Collection::Cert => {
+                if let Some(cert) = readable::<CertRecord>(store, &key.id).await? {
+                    self.tables().apply_cert(&key.id, cert.as_ref());
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Tables {
+    /// At most `limit` patterns that come after `after`, and whether there are more.
+    pub(crate) fn page(&self, after: Option<&str>, limit: usize) -> (Vec<String>, bool) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.patterns.range::<str, _>((from, Bound::Unbounded));
+        let page = rest.by_ref().take(limit).cloned().collect();
+        (page, rest.next().is_some())
+    }
+
+    fn apply_host(&mut self, id: &str, host: Option<&Host>) {
+        match host {
+            Some(_) => self.patterns.insert(id.to_owned()),
+            None => self.patterns.remove(id),
+        };
+        match host.filter(|host| host.enabled) {
+            Some(host) => {
+                self.enabled.insert(id, HostFacts { local: host.uses_local_authority() });
+            }
+            None => {
+                self.enabled.remove(id);
+            }
+        }
+    }
+
+    fn apply_cert(&mut self, id: &str, cert: Option<&CertRecord>) {
+        match cert {
+            Some(cert) => {
+                let CertRecord { source, not_before, not_after, .. } = *cert;
+                self.certs.insert(id.to_owned(), CertFacts { source, not_before, not_after });
+            }
+            None => {
+                self.certs.remove(id);
+            }
+        }
+    }
+}
+
+/// The record, `Some(None)` when it is gone, `None` when it can't be understood: what is known of it then stays.
+async fn readable<R: Record>(store: &Store, id: &str) -> Result<Option<Option<R>>, Error> {
+    match store.get::<R>(id).await {
+        Ok(found) => Ok(Some(found.map(|versioned| versioned.value))),
+        Err(store::Error::BadRecord(bad)) => {
+            tracing::warn!(error = %bad, "a stored record can't be read");
+            Ok(None)
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+async fn load(store: &Store) -> Result<Tables, Error> {
+    let mut tables = Tables::default();
+    for_each::<Host>(store, |host| tables.apply_host(host.pattern.as_str(), Some(&host))).await?;
+    for_each::<CertRecord>(store, |cert| tables.apply_cert(cert.name.as_str(), Some(&cert)))
+        .await?;
+    Ok(tables)
+}
+
+/// Every readable record of a collection; one may come twice.
+pub(crate) async fn for_each<R: Record>(
+    store: &Store,
+    mut visit: impl FnMut(R),
+) -> Result<(), Error> {
+    let mut cursor = None;
+    loop {
+        let page = store.list::<R>(cursor.as_deref(), PAGE).await?;
+        for bad in page.bad {
+            tracing::warn!(error = %bad, "a stored record can't be read");
+        }
+        page.records.into_iter().for_each(|record| visit(record.value));
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(()),
+        }
+    }
+}

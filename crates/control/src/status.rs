@@ -1,0 +1,101 @@
+use auth::Permission;
+use model::{Revision, Timestamp};
+use runtime::TaskStatus;
+use store::{BadRecord, ProxyReport};
+
+use crate::{Actor, Control, Error};
+
+/// How many certificates are listed as due; all are counted.
+const LISTED: usize = 100;
+
+/// How the whole stands, as far as the control plane can see.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Where the store stands; `None` when it can't be reached, and then the lists below are empty.
+    pub store: Option<Revision>,
+    /// The live proxies, by instance.
+    pub proxies: Vec<ProxyStatus>,
+    /// The background tasks of this process.
+    pub tasks: Vec<TaskStatus>,
+    /// How many certificates there are.
+    pub certificates: usize,
+    /// How many are due for renewal or expired.
+    pub due: usize,
+    /// The first of those, soonest end first.
+    pub due_list: Vec<CertificateDue>,
+}
+
+/// A live proxy.
+#[derive(Clone, Debug)]
+pub struct ProxyStatus {
+    /// What it says of itself.
+    pub report: ProxyReport,
+    /// How many commits it is behind; `None` when it runs another life of the store.
+    pub lag: Option<u64>,
+}
+
+/// A certificate past two thirds of its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateDue {
+    /// Its name.
+    pub name: String,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+impl Control {
+    /// How the whole stands. An unreachable store is an answer, not an error.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub async fn status(&self, actor: &Actor) -> Result<Status, Error> {
+        actor.may(Permission::Read)?;
+        let mut status = Status {
+            store: None,
+            proxies: Vec::new(),
+            tasks: vec![self.certificates_activator().status()],
+            certificates: 0,
+            due: 0,
+            due_list: Vec::new(),
+        };
+        if let Ok((revision, proxies)) = self.proxies().await {
+            status.store = Some(revision);
+            status.proxies = proxies;
+            self.count_certificates(&mut status);
+        }
+        Ok(status)
+    }
+
+    /// Whether the store can be reached, so that changes can be made.
+    pub async fn ready(&self) -> bool {
+        self.store().backend().revision().await.is_ok()
+    }
+
+    async fn proxies(&self) -> Result<(Revision, Vec<ProxyStatus>), Error> {
+        let (reports, bad) = self.reports().await?;
+        for BadRecord { key, problem, .. } in bad {
+            tracing::warn!(%key, problem, "a proxy's report can't be read");
+        }
+        let revision = self.refresh().await?;
+        let lag =
+            |at: &Revision| (at.epoch == revision.epoch).then(|| revision.n.saturating_sub(at.n));
+        let proxies = reports.into_iter();
+        let proxies = proxies.map(|report| ProxyStatus { lag: lag(&report.revision), report });
+        Ok((revision.clone(), proxies.collect()))
+    }
+
+    fn count_certificates(&self, status: &mut Status) {
+        let now = self.now();
+        let tables = self.tables();
+        let due = tables.certs.iter().filter(|(_, cert)| cert.renew_at() <= now);
+        let mut due: Vec<_> = due
+            .map(|(name, cert)| CertificateDue { name: name.clone(), not_after: cert.not_after })
+            .collect();
+        due.sort_by(|a, b| (a.not_after, &a.name).cmp(&(b.not_after, &b.name)));
+        status.certificates = tables.certs.len();
+        drop(tables);
+        status.due = due.len();
+        due.truncate(LISTED);
+        status.due_list = due;
+    }
+}
