@@ -11,8 +11,8 @@ const BITS: u32 = 6;
 
 /// What can be kept in a [`Hamt`].
 pub(crate) trait Keyed: Clone {
-    /// The key, the same for the element's whole life.
-    fn key(&self) -> &str;
+    /// Whether this is the element's key; the answer stays the same for the element's whole life.
+    fn has_key(&self, key: &str) -> bool;
 }
 
 /// The map. `Clone` is O(1) and shares everything.
@@ -32,11 +32,11 @@ impl<E: Keyed> Hamt<E> {
         while shift < u64::BITS {
             match branch.slots.get(branch.position(hash, shift)?)? {
                 Slot::Branch(below) => branch = below,
-                Slot::Leaf(h, e) => return (*h == hash && e.key() == key).then_some(e),
+                Slot::Leaf(h, e) => return (*h == hash && e.has_key(key)).then_some(e),
             }
             shift += BITS;
         }
-        branch.leaves().find(|e| e.key() == key)
+        branch.leaves().find(|e| e.has_key(key))
     }
 
     /// The element, unshared from older clones of the map on the way.
@@ -47,8 +47,8 @@ impl<E: Keyed> Hamt<E> {
     }
 
     /// Puts an element in and hands out the one with the same key that it replaces.
-    pub(crate) fn insert(&mut self, hash: u64, element: E) -> Option<E> {
-        self.root.insert(0, hash, element)
+    pub(crate) fn insert(&mut self, hash: u64, key: &str, element: E) -> Option<E> {
+        self.root.insert(0, hash, key, element)
     }
 
     pub(crate) fn remove(&mut self, hash: u64, key: &str) -> Option<E> {
@@ -117,7 +117,7 @@ impl<E: Keyed> Branch<E> {
 
     /// Where the key stands among leaves of one hash.
     fn find_leaf(&self, key: &str) -> Option<usize> {
-        self.leaves().position(|e| e.key() == key)
+        self.leaves().position(|e| e.has_key(key))
     }
 
     fn get_mut(&mut self, shift: u32, hash: u64, key: &str) -> Option<&mut E> {
@@ -127,22 +127,22 @@ impl<E: Keyed> Branch<E> {
         };
         match Arc::make_mut(&mut self.slots).get_mut(at)? {
             Slot::Branch(below) => below.get_mut(shift + BITS, hash, key),
-            Slot::Leaf(_, e) => (e.key() == key).then_some(e),
+            Slot::Leaf(_, e) => (e.has_key(key)).then_some(e),
         }
     }
 
-    fn insert(&mut self, shift: u32, hash: u64, element: E) -> Option<E> {
+    fn insert(&mut self, shift: u32, hash: u64, key: &str, element: E) -> Option<E> {
         let at = match shift {
             ..u64::BITS => self.position(hash, shift),
-            _ => self.find_leaf(element.key()),
+            _ => self.find_leaf(key),
         };
         let Some(at) = at else {
             self.add(shift, hash, element);
             return None;
         };
         match Arc::make_mut(&mut self.slots).get_mut(at)? {
-            Slot::Branch(below) => below.insert(shift + BITS, hash, element),
-            Slot::Leaf(h, old) if *h == hash && old.key() == element.key() => {
+            Slot::Branch(below) => below.insert(shift + BITS, hash, key, element),
+            Slot::Leaf(h, old) if *h == hash && old.has_key(key) => {
                 Some(std::mem::replace(old, element))
             }
             slot @ Slot::Leaf(..) => {
@@ -150,7 +150,7 @@ impl<E: Keyed> Branch<E> {
                 if let Slot::Leaf(h, old) = slot {
                     below.add(shift + BITS, *h, old.clone());
                 }
-                let replaced = below.insert(shift + BITS, hash, element);
+                let replaced = below.insert(shift + BITS, hash, key, element);
                 *slot = Slot::Branch(below);
                 replaced
             }
@@ -212,8 +212,8 @@ mod tests {
     struct Pair(String, u32);
 
     impl Keyed for Pair {
-        fn key(&self) -> &str {
-            &self.0
+        fn has_key(&self, key: &str) -> bool {
+            self.0 == key
         }
     }
 
@@ -242,7 +242,7 @@ mod tests {
                 let (name, hash) = (key.to_string(), hash(key));
                 old.push((map.clone(), model.clone()));
                 let (was, should) = match value {
-                    Some(v) => (map.insert(hash, Pair(name.clone(), v)), model.insert(name.clone(), v)),
+                    Some(v) => (map.insert(hash, &name, Pair(name.clone(), v)), model.insert(name.clone(), v)),
                     None => (map.remove(hash, &name), model.remove(&name)),
                 };
                 prop_assert_eq!(was.map(|p| p.1), should);

@@ -48,6 +48,7 @@
 
 mod hamt;
 mod node;
+mod text;
 mod walk;
 mod why;
 
@@ -58,6 +59,7 @@ use std::sync::Arc;
 
 use hamt::{Hamt, Keyed};
 use node::Node;
+use text::Text;
 use walk::{Match, Name};
 use why::Standing;
 pub use why::{Candidate, LabelKind, Why};
@@ -77,14 +79,14 @@ pub struct HostTree<T> {
 /// A pattern and its value.
 #[derive(Debug, Clone)]
 pub struct Entry<T> {
-    pattern: Box<str>,
+    pattern: Text,
     value: T,
 }
 
 impl<T> Entry<T> {
     /// The pattern as it was inserted.
     pub fn pattern(&self) -> &str {
-        &self.pattern
+        self.pattern.as_str()
     }
 
     /// The value.
@@ -170,7 +172,7 @@ impl<T: Clone> HostTree<T> {
         let old = if is_wildcard(pattern) {
             Arc::make_mut(&mut self.wild).insert(&self.hasher, labels(pattern).rev(), entry)
         } else {
-            self.exact.insert(self.hasher.hash_one(pattern), entry)
+            self.exact.insert(self.hasher.hash_one(pattern), pattern, entry)
         };
         self.len += usize::from(old.is_none());
         old.map(|entry| Arc::unwrap_or_clone(entry).value)
@@ -213,8 +215,8 @@ impl<T: fmt::Debug> fmt::Debug for HostTree<T> {
 }
 
 impl<T> Keyed for Arc<Entry<T>> {
-    fn key(&self) -> &str {
-        &self.pattern
+    fn has_key(&self, key: &str) -> bool {
+        self.pattern.as_bytes() == key.as_bytes()
     }
 }
 

@@ -4,27 +4,28 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use crate::hamt::{Hamt, Keyed};
+use crate::text::Text;
 use crate::{Entry, labels};
 
 /// What stands left of some labels. The empty tree is a node without children.
 pub(crate) struct Node<T> {
+    /// The label here, when it is an exact one.
+    label: Text,
     /// The pattern that ends here.
     pub(crate) entry: Option<Arc<Entry<T>>>,
     /// By an exact label.
-    pub(crate) exact: Hamt<Child<T>>,
+    pub(crate) exact: Hamt<Arc<Node<T>>>,
     /// By `*`.
     pub(crate) one: Option<Arc<Node<T>>>,
     /// By `**`.
     pub(crate) many: Option<Arc<Node<T>>>,
 }
 
-/// A node under an exact label.
-pub(crate) struct Child<T> {
-    pub(crate) label: Arc<str>,
-    pub(crate) node: Arc<Node<T>>,
-}
-
 impl<T> Node<T> {
+    fn new(label: &str) -> Self {
+        Self { label: label.into(), entry: None, exact: Hamt::default(), one: None, many: None }
+    }
+
     /// The entry of exactly this pattern.
     pub(crate) fn get(&self, hasher: &impl BuildHasher, pattern: &str) -> Option<&Arc<Entry<T>>> {
         let mut node = self;
@@ -32,7 +33,7 @@ impl<T> Node<T> {
             node = match label {
                 "*" => node.one.as_deref()?,
                 "**" => node.many.as_deref()?,
-                exact => &node.exact.get(hasher.hash_one(exact), exact)?.node,
+                exact => node.exact.get(hasher.hash_one(exact), exact)?,
             };
         }
         node.entry.as_ref()
@@ -52,9 +53,9 @@ impl<T> Node<T> {
             Some(label) => {
                 let hash = hasher.hash_one(label);
                 if self.exact.get(hash, label).is_none() {
-                    self.exact.insert(hash, Child { label: label.into(), node: Arc::default() });
+                    self.exact.insert(hash, label, Arc::new(Self::new(label)));
                 }
-                &mut self.exact.get_mut(hash, label)?.node
+                self.exact.get_mut(hash, label)?
             }
         };
         Arc::make_mut(below).insert(hasher, labels, entry)
@@ -73,7 +74,7 @@ impl<T> Node<T> {
         let below = match label {
             "*" => self.one.as_mut()?,
             "**" => self.many.as_mut()?,
-            exact => &mut self.exact.get_mut(hash, exact)?.node,
+            exact => self.exact.get_mut(hash, exact)?,
         };
         let below = Arc::make_mut(below);
         let found = below.remove(hasher, labels);
@@ -93,7 +94,7 @@ impl<T> Node<T> {
         std::iter::from_fn(move || {
             loop {
                 let node = todo.pop()?;
-                todo.extend(node.exact.iter().map(|child| &*child.node));
+                todo.extend(node.exact.iter().map(|child| &**child));
                 todo.extend(node.one.as_deref().into_iter().chain(node.many.as_deref()));
                 if node.entry.is_some() {
                     return node.entry.as_ref();
@@ -111,13 +112,14 @@ impl<T> Node<T> {
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { entry: None, exact: Hamt::default(), one: None, many: None }
+        Self::new("")
     }
 }
 
 impl<T> Clone for Node<T> {
     fn clone(&self) -> Self {
         Self {
+            label: self.label.clone(),
             entry: self.entry.clone(),
             exact: self.exact.clone(),
             one: self.one.clone(),
@@ -126,14 +128,8 @@ impl<T> Clone for Node<T> {
     }
 }
 
-impl<T> Clone for Child<T> {
-    fn clone(&self) -> Self {
-        Self { label: self.label.clone(), node: self.node.clone() }
-    }
-}
-
-impl<T> Keyed for Child<T> {
-    fn key(&self) -> &str {
-        &self.label
+impl<T> Keyed for Arc<Node<T>> {
+    fn has_key(&self, key: &str) -> bool {
+        self.label.as_bytes() == key.as_bytes()
     }
 }

@@ -145,9 +145,9 @@ impl<'t, T, S: BuildHasher> Walk<'t, '_, T, S> {
             let Some(child) = node.exact.get(self.hasher.hash_one(text), text) else { continue };
             let end = 1 << (label + 1);
             let siblings = &mut self.states[first..];
-            match siblings.iter_mut().find(|state| std::ptr::eq(state.node, &*child.node)) {
+            match siblings.iter_mut().find(|state| std::ptr::eq(state.node, &**child)) {
                 Some(known) => known.ends |= end,
-                None => self.states.push(State { node: &child.node, ends: end, label }),
+                None => self.states.push(State { node: child, ends: end, label }),
             }
         }
         let name = self.name;
