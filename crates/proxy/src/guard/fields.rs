@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
-
 use super::violation::Violation;
 
 /// Fields in one section.
@@ -33,32 +31,34 @@ impl Lines {
         self.start
     }
 
-    /// The next line. Beyond `max` bytes from the start of the window, or `max_line` of the line, is `too_large`.
+    /// The next line, free of control bytes but for tabs.
+    /// Where it would reach `max` bytes from the start of the window it is `too_large`.
     pub(super) fn next(
         &mut self,
         window: &[u8],
         max: usize,
         too_large: Violation,
     ) -> Result<Line, Violation> {
-        let Some(at) = memchr(b'\n', &window[self.searched..]) else {
-            self.searched = window.len();
-            return if window.len() < max { Ok(Line::Incomplete) } else { Err(too_large) };
-        };
-        let (start, lf) = (self.start, self.searched + at);
-        if lf >= max {
-            return Err(too_large);
+        let end = find_control(window, self.searched);
+        self.searched = end;
+        match &window[end..] {
+            _ if end >= max => Err(too_large),
+            [] => Ok(Line::Incomplete),
+            [b'\r', ..] if end + 1 >= max => Err(too_large),
+            [b'\r'] => Ok(Line::Incomplete),
+            [b'\r', b'\n', ..] => {
+                let start = std::mem::replace(&mut self.start, end + 2);
+                self.searched = end + 2;
+                Ok(Line::Whole(start..end))
+            }
+            [b'\n', ..] => Err(Violation::BareLf),
+            _ => Err(Violation::ControlByte),
         }
-        if lf == start || window[lf - 1] != b'\r' {
-            return Err(Violation::BareLf);
-        }
-        self.start = lf + 1;
-        self.searched = lf + 1;
-        Ok(Line::Whole(start..lf - 1))
     }
 }
 
-/// Splits `name: value`, checks both, and takes the whitespace off the value.
-/// The range of the value is relative to `line`.
+/// Splits the `name: value` of a line, and takes the whitespace off the value, which is a range of the line.
+/// A line holds no control bytes, so any value it has is well-formed.
 pub(super) fn split(line: &[u8]) -> Result<(&[u8], Range<usize>), Violation> {
     let colon = line.iter().position(|&b| !is_token(b)).unwrap_or(line.len());
     if colon == 0 || line.get(colon) != Some(&b':') {
@@ -66,9 +66,6 @@ pub(super) fn split(line: &[u8]) -> Result<(&[u8], Range<usize>), Violation> {
             Some(b' ' | b'\t') => Violation::ObsoleteFolding,
             _ => Violation::FieldName,
         });
-    }
-    if has_control(&line[colon + 1..]) {
-        return Err(Violation::ControlByte);
     }
     let blank = |&b: &u8| b == b' ' || b == b'\t';
     let mut value = colon + 1..line.len();
@@ -109,9 +106,31 @@ pub(super) fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// Whether a value holds what RFC 9110 §5.5 forbids. No early exit: so the compiler makes vector code of it.
-fn has_control(value: &[u8]) -> bool {
-    value.iter().fold(false, |bad, &b| bad | ((b < 0x20) & (b != b'\t')) | (b == 0x7f))
+/// Where the first byte from `from` on is that no line may hold (RFC 9110 §5.5: controls except tab), or the end.
+/// Every byte of every head comes by here, so eight are looked at together.
+fn find_control(window: &[u8], from: usize) -> usize {
+    let mut at = from;
+    loop {
+        let Some(word) = window[at..].first_chunk() else { break };
+        match first_control(u64::from_le_bytes(*word)) {
+            8 => at += 8,
+            offset if window[at + offset] == b'\t' => at += offset + 1,
+            offset => return at + offset,
+        }
+    }
+    let is_control = |&b: &u8| b.is_ascii_control() && b != b'\t';
+    window[at..].iter().position(is_control).map_or(window.len(), |offset| at + offset)
+}
+
+/// The index of the first byte of a little-endian word that is below 0x20 or is 0x7f; 8 without one.
+fn first_control(word: u64) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let del = word ^ (ONES * 0x7f);
+    // A borrow can only mark bytes behind one that is rightly marked, and the first is what counts.
+    let below = word.wrapping_sub(ONES * 0x20) & !word;
+    let equal = del.wrapping_sub(ONES) & !del;
+    ((below | equal) & HIGH).trailing_zeros() as usize / 8
 }
 
 const TOKEN: [bool; 256] = {

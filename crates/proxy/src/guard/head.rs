@@ -186,7 +186,7 @@ const VERSION: &[u8] = b" HTTP/1.1";
 
 /// Visible ASCII without `#`: a fragment is never sent, and what reads it differently from us would route differently.
 fn is_target(byte: u8) -> bool {
-    byte.is_ascii_graphic() && byte != b'#'
+    byte > b' ' && byte < 0x7f && byte != b'#'
 }
 
 /// Decimal digits that fit 64 bits, nothing else: no sign, no list, no inner space.
