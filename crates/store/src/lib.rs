@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod embedded;
 mod error;
 mod key;
 mod memory;
@@ -42,6 +43,7 @@ mod store;
 mod txn;
 
 pub use backend::{Backend, BoxFuture, Changes, Hints, Lease, ScanPage, new_epoch, unborn};
+pub use embedded::EmbeddedBackend;
 pub use error::{BadRecord, Cause, Error, SealError};
 pub use key::{Collection, Fields, Key, etag};
 pub use memory::MemoryBackend;

@@ -37,12 +37,16 @@ impl MemoryBackend {
     /// # Errors
     /// As [`MemoryBackend::new`].
     pub fn with_clock(clock: Clock) -> Result<Self, Error> {
-        Ok(Self {
-            state: Mutex::new(State::new(new_epoch()?)),
-            clock,
-            hints: watch::Sender::new(0),
-            log_limit: CHANGE_LOG,
-        })
+        Self::with(clock, CHANGE_LOG)
+    }
+
+    /// An empty store on this clock, remembering this many changes.
+    ///
+    /// # Errors
+    /// As [`MemoryBackend::new`].
+    pub fn with(clock: Clock, log_limit: usize) -> Result<Self, Error> {
+        let state = Mutex::new(State::new(new_epoch()?));
+        Ok(Self { state, clock, hints: watch::Sender::new(0), log_limit })
     }
 
     /// The state with everything removed whose time is over.
