@@ -1,5 +1,19 @@
 //! The whole product as a black box: real programs, real sockets, a file per behaviour.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking and says what it measured"
+)]
 
 mod architecture;
+mod bad_config;
+mod bad_input;
+mod big_bodies;
 mod docs;
+mod drain;
+mod propagation;
+mod quickstart;
+mod stale_pool;
+mod two_services;

@@ -81,7 +81,7 @@ impl Api {
         fields: &[(&str, &str)],
     ) -> Answer {
         let mut request =
-            Request::builder().method(method).uri(path).header(header::HOST, self.addr.to_string());
+            Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
         if let Some(token) = &self.token {
             request = request.header("auth-token", token);
         }

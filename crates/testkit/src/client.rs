@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -142,13 +142,15 @@ impl Connection {
         Ok(Self { sender: Sender::H2(sender), _driver: driver })
     }
 
-    /// Sends a request; on HTTP/2 `self` may be used again at once, on HTTP/1.1 when the answer's body was read.
+    /// Sends a request for an absolute URI, on HTTP/1.1 in origin form with a `Host`.
+    ///
+    /// On HTTP/2 `self` may be used again at once, on HTTP/1.1 when the answer's body was read.
     pub fn send(
         &mut self,
         request: Request<Body>,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send + use<> {
         let answer: std::pin::Pin<Box<dyn Future<Output = _> + Send>> = match &mut self.sender {
-            Sender::H1(sender) => Box::pin(sender.send_request(request)),
+            Sender::H1(sender) => Box::pin(sender.send_request(origin_form(request))),
             Sender::H2(sender) => Box::pin(sender.send_request(request)),
         };
         answer
@@ -167,4 +169,15 @@ impl Connection {
             Sender::H2(sender) => sender.ready().await,
         }
     }
+}
+
+fn origin_form(mut request: Request<Body>) -> Request<Body> {
+    let uri = std::mem::take(request.uri_mut());
+    if let Some(authority) = uri.authority() {
+        let host = authority.as_str().parse().expect("an authority is a field value");
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
+    let target = uri.path_and_query().map_or("/", |it| it.as_str());
+    *request.uri_mut() = target.parse().expect("it was part of a URI");
+    request
 }

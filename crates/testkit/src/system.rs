@@ -51,6 +51,11 @@ impl Deref for Proxy {
 }
 
 impl Proxy {
+    /// What a client needs to know of it.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
     /// `GET path` of the administration listener: status and body.
     pub async fn admin(&self, path: &str) -> (u16, String) {
         ask(self.admin, path).await.expect("the administration listener answers")
@@ -185,7 +190,12 @@ pub(crate) async fn start(
 }
 
 /// Waits for readiness; false when it ended because a port was taken and another attempt is allowed.
-async fn ready(name: &str, asked: SocketAddr, process: &mut Process, last: bool) -> bool {
+pub(crate) async fn ready(
+    name: &str,
+    asked: SocketAddr,
+    process: &mut Process,
+    last: bool,
+) -> bool {
     let what = format!("{name} is ready");
     until(&what, READY, async || {
         if let Some(status) = process.ended() {
@@ -201,7 +211,7 @@ async fn ready(name: &str, asked: SocketAddr, process: &mut Process, last: bool)
 /// `GET path`: status and body; `None` when nothing answers.
 pub(crate) async fn ask(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut connection = client::plain(addr).await.ok()?;
-    let request = Request::get(path).header("host", addr.to_string()).body(client::empty());
+    let request = Request::get(format!("http://{addr}{path}")).body(client::empty());
     let answer = connection.fetch(request.expect("a request")).await.ok()?;
     let body = String::from_utf8_lossy(answer.body()).into_owned();
     Some((answer.status().as_u16(), body))

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::client::Front;
-use crate::system::{PASSWORD, start};
+use crate::system::{PASSWORD, ready, start};
 use crate::{Api, Process, binary};
 
 /// `nobody`, who runs the program when the test itself runs as root.
@@ -58,16 +58,7 @@ impl Up {
         let program = lend(dir.path());
         let mut began = Instant::now();
         let (ports, process) = start("up", dir.path(), 4, |ports| {
-            let mut command = as_user(&program, &home);
-            command
-                .arg("up")
-                .env("GATEWRIGHT_HTTP_LISTEN", ports[0].to_string())
-                .env("GATEWRIGHT_HTTPS_LISTEN", ports[1].to_string())
-                .env("GATEWRIGHT_PROXY_ADMIN_LISTEN", ports[2].to_string())
-                .env("GATEWRIGHT_API_LISTEN", ports[3].to_string());
-            if let Some(password) = password {
-                command.env("GATEWRIGHT_ADMIN_PASSWORD", password);
-            }
+            let command = up(&program, &home, ports, password);
             began = Instant::now();
             (command, ports[3])
         })
@@ -82,6 +73,15 @@ impl Up {
         std::fs::write(&ca_file, &ca_pem).expect("the directory is writable");
         let front = Front { http: ports[0], https: ports[1], ca_pem, ca_file };
         Self { front, api, api_addr: ports[3], admin: ports[2], process, took, program, dir }
+    }
+
+    /// Starts it again on the same ports and data, after its end, and waits until it is ready.
+    pub async fn restart(&mut self) {
+        assert!(self.process.ended().is_some(), "it still runs");
+        let ports = [self.front.http, self.front.https, self.admin, self.api_addr];
+        let command = up(&self.program, &self.home(), &ports, None);
+        self.process = Process::spawn("up-again", command, self.dir.path());
+        ready("up again", self.api_addr, &mut self.process, true).await;
     }
 
     /// Runs the CLI as the same user in the same place; `GATEWRIGHT_URL` points at this system.
@@ -109,6 +109,20 @@ impl Up {
     pub fn printed_password(&self) -> String {
         printed_password(&(self.process.stdout() + &self.process.stderr()))
     }
+}
+
+/// `gatewright up` on these ports: HTTP, HTTPS, the proxy's administration, the API.
+fn up(program: &Path, home: &Path, ports: &[SocketAddr], password: Option<&str>) -> Command {
+    let mut command = as_user(program, home);
+    let names = ["HTTP_LISTEN", "HTTPS_LISTEN", "PROXY_ADMIN_LISTEN", "API_LISTEN"];
+    command.arg("up");
+    for (name, port) in names.iter().zip(ports) {
+        command.env(format!("GATEWRIGHT_{name}"), port.to_string());
+    }
+    if let Some(password) = password {
+        command.env("GATEWRIGHT_ADMIN_PASSWORD", password);
+    }
+    command
 }
 
 /// Finds the password in what was printed: the last word of the line that names it.
