@@ -5,18 +5,33 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::Error;
+use crate::codec::AnswerBody;
 
-/// The body of an upstream's response. Dropping it early closes the connection.
-#[derive(Debug)]
+/// The body of an upstream's response. Dropping it before its end closes the connection.
+#[derive(Debug, Default)]
 pub struct UpBody {
     inner: Inner,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Inner {
+    #[default]
     Empty,
-    /// All of it, still to be handed over.
+    /// All of it, still to be handed over; the connection is free already.
     Full(Bytes),
+    Codec(Box<AnswerBody>),
+}
+
+impl From<Bytes> for UpBody {
+    fn from(whole: Bytes) -> Self {
+        Self { inner: if whole.is_empty() { Inner::Empty } else { Inner::Full(whole) } }
+    }
+}
+
+impl From<AnswerBody> for UpBody {
+    fn from(body: AnswerBody) -> Self {
+        Self { inner: Inner::Codec(Box::new(body)) }
+    }
 }
 
 impl Body for UpBody {
@@ -25,22 +40,32 @@ impl Body for UpBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match std::mem::replace(&mut self.inner, Inner::Empty) {
+        match &mut self.inner {
             Inner::Empty => Poll::Ready(None),
-            Inner::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Inner::Full(whole) => {
+                let whole = std::mem::take(whole);
+                self.inner = Inner::Empty;
+                Poll::Ready(Some(Ok(Frame::data(whole))))
+            }
+            Inner::Codec(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.inner, Inner::Empty)
+        match &self.inner {
+            Inner::Empty => true,
+            Inner::Full(_) => false,
+            Inner::Codec(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Empty => SizeHint::with_exact(0),
-            Inner::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Full(whole) => SizeHint::with_exact(whole.len() as u64),
+            Inner::Codec(body) => body.size_hint(),
         }
     }
 }

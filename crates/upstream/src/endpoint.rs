@@ -2,6 +2,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use http::HeaderValue;
 use model::{Upstream, UpstreamHost, UpstreamTls};
 use rustls::pki_types::ServerName;
 
@@ -14,7 +15,8 @@ pub struct Endpoint(Arc<Inner>);
 struct Inner {
     upstream: Upstream,
     tls: UpstreamTls,
-    server_name: ServerName<'static>,
+    server_name: Option<ServerName<'static>>,
+    authority: HeaderValue,
     hash: u64,
 }
 
@@ -22,14 +24,13 @@ impl Endpoint {
     /// The endpoint at `upstream`. The name for SNI and verification is the upstream's own.
     pub fn new(upstream: Upstream, tls: UpstreamTls) -> Self {
         let server_name = match upstream.host() {
-            UpstreamHost::Ip(ip) => ServerName::from(*ip),
-            // A hostname with, say, a leading underscore is no server name; such an upstream can't be verified.
-            UpstreamHost::Name(name) => ServerName::try_from(name.as_str().to_owned())
-                .unwrap_or(ServerName::from(std::net::Ipv4Addr::UNSPECIFIED)),
+            UpstreamHost::Ip(ip) => Some(ServerName::from(*ip)),
+            UpstreamHost::Name(name) => ServerName::try_from(name.as_str().to_owned()).ok(),
         };
+        let authority = authority(&upstream, tls);
         let mut hasher = DefaultHasher::new();
         (&upstream, &tls).hash(&mut hasher);
-        Self(Arc::new(Inner { upstream, tls, server_name, hash: hasher.finish() }))
+        Self(Arc::new(Inner { upstream, tls, server_name, authority, hash: hasher.finish() }))
     }
 
     /// Its address.
@@ -42,9 +43,24 @@ impl Endpoint {
         self.0.tls
     }
 
-    pub(crate) fn server_name(&self) -> &ServerName<'static> {
-        &self.0.server_name
+    /// Its own name, as a `Host` field would have it: without the port if that is its scheme's.
+    pub fn authority(&self) -> &HeaderValue {
+        &self.0.authority
     }
+
+    /// None if the upstream's name is nothing a certificate can be issued for.
+    pub(crate) fn server_name(&self) -> Option<&ServerName<'static>> {
+        self.0.server_name.as_ref()
+    }
+}
+
+fn authority(upstream: &Upstream, tls: UpstreamTls) -> HeaderValue {
+    let default = if tls == UpstreamTls::Off { 80 } else { 443 };
+    let text = upstream.to_string();
+    let bare = text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host);
+    let text = if upstream.port() == default { bare } else { &text };
+    // Names and addresses are visible ASCII: the fallback is never taken.
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("upstream"))
 }
 
 impl PartialEq for Endpoint {

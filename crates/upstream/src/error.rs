@@ -69,9 +69,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether nothing of the request can have reached the upstream and its body is untouched: then the same
-    /// [`Outgoing`](crate::Outgoing) may be sent to another endpoint.
-    pub fn nothing_sent(&self) -> bool {
+    /// Whether the same [`Outgoing`](crate::Outgoing) may be sent to another endpoint: no connection came about,
+    /// nothing was done that a repetition could do twice, and the body is all there.
+    pub fn may_try_elsewhere(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. })
     }
 }

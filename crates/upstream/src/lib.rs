@@ -1,11 +1,18 @@
 //! Upstream connections: one request sent, its answer read.
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod body;
+mod codec;
+mod connect;
 mod endpoint;
 mod error;
+mod framing;
 mod message;
+mod pool;
+mod request_head;
 mod settings;
+mod stream;
 mod upgraded;
 mod upstreams;
 

@@ -3,14 +3,15 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Body;
 
+use crate::codec::Upload;
 use crate::error::BoxError;
 use crate::{UpBody, UpgradedIo};
 
 /// A request on its way to an upstream.
 ///
-/// `headers` are sent as they are, `Host` included, but for what belongs to the connection: `Connection`,
-/// `Upgrade`, `Transfer-Encoding` and `Content-Length` are written by this crate from `upgrade` and the body's
-/// size hint. `Expect: 100-continue` holds the body back until the upstream asks for it.
+/// `headers` are sent as they are but for what belongs to the connection: `Connection`, `Upgrade`,
+/// `Transfer-Encoding` and `Content-Length` are written by this crate from `upgrade` and the body's size hint.
+/// Without `Host` the endpoint's own name is sent. `Expect: 100-continue` holds the body back until the upstream asks for it.
 #[derive(Debug)]
 pub struct Outgoing<B> {
     /// The method. `CONNECT` is not supported.
@@ -21,8 +22,8 @@ pub struct Outgoing<B> {
     pub headers: HeaderMap,
     /// The protocols to switch to, if that is asked for: the value of `Upgrade`.
     pub upgrade: Option<HeaderValue>,
-    /// Taken when sending starts; still there after an error that [`nothing_sent`](crate::Error::nothing_sent).
-    pub(crate) body: Option<B>,
+    /// The body, and how much of it went. None once it can't be sent again.
+    pub(crate) upload: Option<Upload<B>>,
 }
 
 impl<B> Outgoing<B>
@@ -33,7 +34,7 @@ where
     /// A request. A body that [`is_end_stream`](Body::is_end_stream) is none; one without an exact size hint is
     /// sent in chunks, and only then with its trailers.
     pub fn new(method: Method, target: PathAndQuery, headers: HeaderMap, body: B) -> Self {
-        Self { method, target, headers, upgrade: None, body: Some(body) }
+        Self { method, target, headers, upgrade: None, upload: Some(Upload::new(body)) }
     }
 }
 

@@ -2,14 +2,23 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::stream::Stream;
 
 /// A connection that switched protocols. Bytes that came with the `101` are read first; `shutdown` closes the
 /// writing half only.
 #[derive(Debug)]
 pub struct UpgradedIo {
-    io: TcpStream,
+    stream: Stream,
+    leftover: Bytes,
+}
+
+impl UpgradedIo {
+    pub(crate) fn new(stream: Stream, leftover: Bytes) -> Self {
+        Self { stream, leftover }
+    }
 }
 
 impl AsyncRead for UpgradedIo {
@@ -18,7 +27,13 @@ impl AsyncRead for UpgradedIo {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, into)
+        if self.leftover.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, into);
+        }
+        let take = self.leftover.len().min(into.remaining());
+        into.put_slice(&self.leftover[..take]);
+        self.leftover.advance(take);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -28,14 +43,14 @@ impl AsyncWrite for UpgradedIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -1,6 +1,5 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -8,26 +7,35 @@ use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use runtime::Tasks;
 
+use crate::codec::{self, Codec};
+use crate::connect::Connector;
 use crate::error::BoxError;
+use crate::pool::Pools;
 use crate::{Answer, Endpoint, Endpoints, Error, Outgoing, Settings};
 
 /// All upstream connections of one worker thread.
 #[derive(Debug)]
 pub struct Upstreams {
-    settings: Settings,
-    tasks: Tasks,
+    connector: Connector,
+    codec: Rc<Codec>,
+    pools: Rc<Pools<codec::Connection>>,
     /// Where the next walk over a set of endpoints begins.
     turns: RefCell<HashMap<u64, Cell<usize>>>,
 }
 
 impl Upstreams {
     /// Nothing is connected yet. `tasks` own the little that runs beside requests.
-    pub fn new(settings: Settings, tasks: Tasks) -> Rc<Self> {
-        Rc::new(Self { settings, tasks, turns: RefCell::default() })
+    pub fn new(settings: &Settings, tasks: &Tasks) -> Rc<Self> {
+        Rc::new(Self {
+            connector: Connector::new(settings),
+            codec: Codec::new(settings),
+            pools: Pools::new(settings, tasks.clone()),
+            turns: RefCell::default(),
+        })
     }
 
     /// The endpoints once around, beginning one further at each call (round robin per worker): try them one
-    /// after the other as long as [`Error::nothing_sent`].
+    /// after the other as long as [`Error::may_try_elsewhere`].
     pub fn in_turn<'a>(
         &self,
         endpoints: &'a Endpoints,
@@ -51,15 +59,14 @@ impl Upstreams {
         B: Body<Data = Bytes> + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let _ = (on_interim, outgoing, &self.settings, &self.tasks);
-        Err(Error::Connect {
-            endpoint: endpoint.clone(),
-            source: io::ErrorKind::Unsupported.into(),
-        })
+        let pool = self.pools.of(endpoint);
+        codec::send(&self.codec, &self.connector, pool, outgoing, on_interim).await
     }
 
     /// Closes every unused connection, and from now on each one when its request is done. For the end of a drain.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        self.pools.close();
+    }
 
     fn next_turn(&self, id: u64) -> usize {
         let mut turns = self.turns.borrow_mut();

@@ -1,0 +1,74 @@
+//! From an endpoint to an open connection.
+
+mod danger_accept_any;
+mod resolve;
+mod tls;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use model::{Hostname, UpstreamHost, UpstreamTls};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use self::resolve::Resolver;
+use self::tls::ClientTls;
+use crate::stream::Stream;
+use crate::{Endpoint, Error, Settings};
+
+/// Opens connections; one per worker.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    limit: Duration,
+    resolver: Resolver,
+    tls: ClientTls,
+}
+
+impl Connector {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            limit: settings.connect_timeout,
+            resolver: Resolver::new(settings.resolve_ttl),
+            tls: ClientTls::new(settings.extra_roots.clone()),
+        }
+    }
+
+    /// Resolves, connects and shakes hands, all within the connect timeout.
+    pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Stream, Error> {
+        match timeout(self.limit, self.dial(endpoint)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(source)) => Err(Error::Connect { endpoint: endpoint.clone(), source }),
+            Err(_) => Err(Error::ConnectTimeout { endpoint: endpoint.clone() }),
+        }
+    }
+
+    async fn dial(&self, endpoint: &Endpoint) -> io::Result<Stream> {
+        let port = endpoint.upstream().port();
+        let tcp = match endpoint.upstream().host() {
+            UpstreamHost::Ip(ip) => TcpStream::connect(SocketAddr::new(*ip, port)).await?,
+            UpstreamHost::Name(name) => self.dial_name(name, port).await?,
+        };
+        tcp.set_nodelay(true)?;
+        match endpoint.tls() {
+            UpstreamTls::Off => Ok(Stream::Plain(tcp)),
+            mode => Ok(Stream::Tls(Box::new(self.tls.handshake(endpoint, mode, tcp).await?))),
+        }
+    }
+
+    /// Tries one address after the other; each has its share of the time, so that a dead one leaves some to the
+    /// rest.
+    async fn dial_name(&self, name: &Hostname, port: u16) -> io::Result<TcpStream> {
+        let addresses = self.resolver.resolve(name).await?;
+        let share = self.limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for ip in addresses.iter() {
+            match timeout(share, TcpStream::connect(SocketAddr::new(*ip, port))).await {
+                Ok(Ok(tcp)) => return Ok(tcp),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last)
+    }
+}
