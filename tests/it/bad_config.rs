@@ -13,7 +13,7 @@ fn every_wrong_setting_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.toml");
     let state = dir.path().join("state");
-    std::fs::write(&file, "log = \"loud\"\nno_such_setting = 1\n").unwrap();
+    std::fs::write(&file, "log_format = \"poem\"\nno_such_setting = 1\n").unwrap();
     for program in PROGRAMS {
         let listen = if program == "gatewright-api" { "api-listen" } else { "http-listen" };
         let output = command(program)
@@ -28,7 +28,8 @@ fn every_wrong_setting_is_named() {
         let said = bad_usage(program, &output);
         let lower = said.to_lowercase();
         let key = listen.replace('-', "_");
-        for wanted in ["log", "no_such_setting", "line 2", &key, "nowhere", "store"] {
+        for wanted in ["log_format", "poem", "no_such_setting", "line 2", &key, "nowhere", "store"]
+        {
             let dashed = wanted.replace('_', "-");
             assert!(
                 lower.contains(wanted) || lower.contains(&dashed),

@@ -198,3 +198,43 @@ async fn describe(app: &Shared, request: Request<Incoming>) -> Response<Body> {
 fn full(text: impl Into<Bytes>) -> Body {
     Full::new(text.into()).boxed_unsync()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_tungstenite::tungstenite::Message;
+
+    use super::*;
+    use crate::{Digest, client};
+
+    #[tokio::test]
+    async fn it_does_what_its_table_says() {
+        let app = App::start("app");
+        let mut connection = client::plain(app.addr()).await.unwrap();
+        let mut get = async |path: &str| {
+            let uri = format!("http://app.test{path}");
+            let request = Request::get(uri).header("x-test-id", path).body(client::empty());
+            connection.fetch(request.unwrap()).await.unwrap()
+        };
+        assert_eq!(get("/delay/1").await.body(), "ok");
+        assert_eq!(get("/drip/3/1").await.body().len(), 3000);
+        let bytes = get("/bytes/100000?chunked").await;
+        let (length, sha256) = (bytes.body().len() as u64, crate::sha256(bytes.body()));
+        assert_eq!(Digest { length, sha256 }, Pattern::digest(100_000));
+        let told: serde_json::Value = serde_json::from_slice(get("/any?x").await.body()).unwrap();
+        assert_eq!(told["uri"], "/any?x");
+        assert_eq!(told["headers"]["host"], json!(["app.test"]));
+        let ids: Vec<_> = app.seen().into_iter().map(|it| it.id).collect();
+        assert_eq!(ids, ["/delay/1", "/drip/3/1", "/bytes/100000?chunked", "/any?x"]);
+    }
+
+    #[tokio::test]
+    async fn its_websocket_echoes_and_closes() {
+        let app = App::start("app");
+        let stream = TcpStream::connect(app.addr()).await.unwrap();
+        let (mut socket, _) = tokio_tungstenite::client_async("ws://a/ws", stream).await.unwrap();
+        socket.send(Message::text("hello")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hello"));
+        socket.close(None).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    }
+}

@@ -67,3 +67,15 @@ impl TestRedis {
         Ok(reply.strip_suffix("+OK\r\n").unwrap_or(&reply).to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TestRedis;
+
+    #[tokio::test]
+    async fn it_is_a_redis() {
+        let redis = TestRedis::start().await;
+        assert_eq!(redis.command(&["SET", "a", "b c"]).await, "+OK\r\n");
+        assert_eq!(redis.command(&["GET", "a"]).await, "$3\r\nb c\r\n");
+    }
+}

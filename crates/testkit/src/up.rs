@@ -84,7 +84,7 @@ impl Up {
         ready("up again", self.api_addr, &mut self.process, true).await;
     }
 
-    /// Runs the CLI as the same user in the same place; `GATEWRIGHT_URL` points at this system.
+    /// Runs the CLI as the same user in the same place; `GATEWRIGHT_API` points at this system.
     pub fn cli(&self, arguments: &[&str]) -> Output {
         self.cli_with(arguments, &[])
     }
@@ -93,7 +93,7 @@ impl Up {
     pub fn cli_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         as_user(&self.program, &self.home())
             .args(arguments)
-            .env("GATEWRIGHT_URL", format!("http://{}", self.api_addr))
+            .env("GATEWRIGHT_API", format!("http://{}", self.api_addr))
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .output()
