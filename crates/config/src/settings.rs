@@ -1,0 +1,282 @@
+//! The typed settings of each program, and which texts they are read from.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use model::{Secret, Username};
+
+use crate::reader::Reader;
+use crate::table::Program;
+use crate::values::{self, Listen, StoreUrl};
+
+/// What every program has.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Which defaults hold.
+    pub profile: Profile,
+    /// Where shared state is kept.
+    pub store: StoreUrl,
+    /// What Redis keys begin with.
+    pub key_prefix: String,
+    /// What a program keeps for itself.
+    pub state_dir: PathBuf,
+    /// The process' name, if one was given.
+    pub instance: Option<String>,
+    /// Seals certificates' private keys.
+    pub cert_key: Option<Secret<String>>,
+    /// Whether secrets may stand unsealed where their key is missing.
+    pub allow_plaintext_secrets: bool,
+    /// How long requests under way get to finish at the end.
+    pub drain_timeout: Duration,
+    /// Which diagnostics.
+    pub log: String,
+    /// How they look.
+    pub log_format: LogFormat,
+}
+
+/// `PROFILE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// For use.
+    Production,
+    /// For one's own machine.
+    Development,
+}
+
+/// `LOG_FORMAT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A JSON object per line.
+    Json,
+    /// A readable line.
+    Text,
+}
+
+/// `ACCESS_LOG`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// A JSON object per request.
+    Json,
+    /// Apache's combined format.
+    Combined,
+    /// None.
+    Off,
+}
+
+/// `UPSTREAM_EXCHANGE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// Our own codec.
+    Codec,
+    /// hyper's client connection.
+    Hyper,
+}
+
+/// The settings of the data plane.
+#[derive(Clone, Debug)]
+pub struct ProxySettings {
+    /// What every program has.
+    pub common: Common,
+    /// Where plain HTTP is served.
+    pub http: Vec<Listen>,
+    /// Where HTTPS is served.
+    pub https: Vec<Listen>,
+    /// The port in redirects, if not that of the first HTTPS listener.
+    pub https_public_port: Option<NonZeroU16>,
+    /// Where health and metrics are served.
+    pub admin: Option<Listen>,
+    /// Threads that serve.
+    pub workers: usize,
+    /// Peers whose forwarded headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The status for an unknown host, 400 to 599.
+    pub unknown_host_status: u16,
+    /// For a TLS handshake and for a request's head.
+    pub header_timeout: Duration,
+    /// For a connection without a request.
+    pub idle_timeout: Duration,
+    /// For reaching an upstream.
+    pub connect_timeout: Duration,
+    /// For an upstream that owes a byte; none: for ever.
+    pub upstream_idle_timeout: Option<Duration>,
+    /// Who speaks HTTP/1.1 to upstreams.
+    pub upstream_exchange: Exchange,
+    /// A PEM file of authorities for upstreams.
+    pub upstream_root_ca: Option<PathBuf>,
+    /// How long to serve on after readiness is withdrawn.
+    pub lame_duck: Duration,
+    /// The access log's format.
+    pub access_log: AccessLogFormat,
+    /// The access log's file; none: stdout.
+    pub access_log_file: Option<PathBuf>,
+}
+
+/// The settings of the control plane.
+#[derive(Clone, Debug)]
+pub struct ApiSettings {
+    /// What every program has.
+    pub common: Common,
+    /// Where the API is served.
+    pub listen: Listen,
+    /// The first administrator.
+    pub admin_user: Username,
+    /// The first administrator's password; none: random.
+    pub admin_password: Option<Secret<String>>,
+    /// Seals what only the control plane may read.
+    pub secret_key: Option<Secret<String>>,
+}
+
+/// The settings of both planes in one process. Their `common` is the same.
+#[derive(Clone, Debug)]
+pub struct UpSettings {
+    /// Those of the data plane.
+    pub proxy: ProxySettings,
+    /// Those of the control plane.
+    pub api: ApiSettings,
+}
+
+pub(crate) fn proxy(read: &mut Reader<'_>) -> Option<ProxySettings> {
+    let common = common(read);
+    let settings = proxy_with(read, common);
+    check_listeners(read);
+    settings
+}
+
+pub(crate) fn api(read: &mut Reader<'_>) -> Option<ApiSettings> {
+    let common = common(read);
+    api_with(read, common)
+}
+
+pub(crate) fn up(read: &mut Reader<'_>) -> Option<UpSettings> {
+    let common = common(read);
+    let (proxy, api) = (proxy_with(read, common.clone()), api_with(read, common));
+    check_listeners(read);
+    Some(UpSettings { proxy: proxy?, api: api? })
+}
+
+// In the functions below everything is read before the first `?`, so that every mistake is found.
+
+fn common(read: &mut Reader<'_>) -> Option<Common> {
+    let profiles = [("production", Profile::Production), ("development", Profile::Development)];
+    let profile = read.word("PROFILE", &profiles);
+    let store = read.value("STORE", values::store_url);
+    let key_prefix = read.value("KEY_PREFIX", |text| Ok(text.to_owned()));
+    let state_dir = read.value("STATE_DIR", |text| Ok(PathBuf::from(text)));
+    let instance = read.optional("INSTANCE", values::instance);
+    let cert_key = read.optional("CERT_KEY", key);
+    let allow_plaintext_secrets = read.value("ALLOW_PLAINTEXT_SECRETS", values::boolean);
+    let drain_timeout = read.value("DRAIN_TIMEOUT", values::duration);
+    let log = read.value("LOG", |text| Ok(text.to_owned()));
+    let log_format =
+        read.word("LOG_FORMAT", &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+    Some(Common {
+        profile: profile?,
+        store: store?,
+        key_prefix: key_prefix?,
+        state_dir: state_dir?,
+        instance,
+        cert_key,
+        allow_plaintext_secrets: allow_plaintext_secrets?,
+        drain_timeout: drain_timeout?,
+        log: log?,
+        log_format: log_format?,
+    })
+}
+
+fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySettings> {
+    let http = read.list("HTTP_LISTEN", values::listen);
+    let https = read.list("HTTPS_LISTEN", values::listen);
+    let https_public_port = read.optional("HTTPS_PUBLIC_PORT", values::port);
+    let admin = read.optional("PROXY_ADMIN_LISTEN", values::listen);
+    let workers = read.value("WORKERS", values::workers);
+    let trusted_proxies = read.list("TRUSTED_PROXIES", values::networks);
+    let unknown_host_status = read.value("UNKNOWN_HOST_STATUS", values::error_status);
+    let header_timeout = read.value("HEADER_TIMEOUT", values::positive_duration);
+    let idle_timeout = read.value("IDLE_TIMEOUT", values::positive_duration);
+    let connect_timeout = read.value("CONNECT_TIMEOUT", values::positive_duration);
+    let upstream_idle_timeout = read.value("UPSTREAM_IDLE_TIMEOUT", values::duration);
+    let exchanges = [("codec", Exchange::Codec), ("hyper", Exchange::Hyper)];
+    let upstream_exchange = read.word("UPSTREAM_EXCHANGE", &exchanges);
+    let upstream_root_ca = read.path("UPSTREAM_ROOT_CA");
+    let lame_duck = read.value("LAME_DUCK", values::duration);
+    let formats = [
+        ("json", AccessLogFormat::Json),
+        ("combined", AccessLogFormat::Combined),
+        ("off", AccessLogFormat::Off),
+    ];
+    let access_log = read.word("ACCESS_LOG", &formats);
+    let access_log_file = read.path("ACCESS_LOG_FILE");
+    Some(ProxySettings {
+        common: common?,
+        http,
+        https,
+        https_public_port,
+        admin,
+        workers: workers?,
+        trusted_proxies: trusted_proxies.into_iter().flatten().collect(),
+        unknown_host_status: unknown_host_status?,
+        header_timeout: header_timeout?,
+        idle_timeout: idle_timeout?,
+        connect_timeout: connect_timeout?,
+        upstream_idle_timeout: Some(upstream_idle_timeout?).filter(|limit| !limit.is_zero()),
+        upstream_exchange: upstream_exchange?,
+        upstream_root_ca,
+        lame_duck: lame_duck?,
+        access_log: access_log?,
+        access_log_file,
+    })
+}
+
+fn api_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ApiSettings> {
+    let listen = read.value("API_LISTEN", values::listen);
+    let admin_user =
+        read.value("ADMIN_USER", |text| text.parse::<Username>().map_err(|_| {
+            "can't be a user name: 1 to 64 of a-z 0-9 . _ - @, starting with a letter or a digit".to_owned()
+        }));
+    let admin_password = read.secret("ADMIN_PASSWORD");
+    let secret_key = read.optional("SECRET_KEY", key);
+    let shared = common.as_ref().is_some_and(|common| matches!(common.store, StoreUrl::Redis(_)));
+    let (given, _) = read.text("SECRET_KEY");
+    let (plaintext, _) = read.text("ALLOW_PLAINTEXT_SECRETS");
+    if shared && read.program != Program::Up && given.is_empty() && plaintext != "true" {
+        read.wrong("SECRET_KEY", "is required with Redis, unless ALLOW_PLAINTEXT_SECRETS is true");
+    }
+    Some(ApiSettings {
+        common: common?,
+        listen: listen?,
+        admin_user: admin_user?,
+        admin_password,
+        secret_key,
+    })
+}
+
+fn key(text: &str) -> Result<Secret<String>, String> {
+    match text.len() {
+        0..16 => Err("is shorter than 16 bytes".to_owned()),
+        _ => Ok(Secret::new(text.to_owned())),
+    }
+}
+
+/// Two listeners on one address would both bind, since each worker binds for itself, and share its connections at
+/// random.
+fn check_listeners(read: &mut Reader<'_>) {
+    let mut seen = BTreeSet::new();
+    let names = ["HTTP_LISTEN", "HTTPS_LISTEN", "PROXY_ADMIN_LISTEN", "API_LISTEN"];
+    let names = &names[..if read.program == Program::Up { 4 } else { 3 }];
+    for name in names {
+        let (text, _) = read.text(name);
+        for listen in text.split(',').filter_map(|item| values::listen(item.trim()).ok()) {
+            let ephemeral = matches!(listen, Listen::Address(address) if address.port() == 0);
+            if !ephemeral && !seen.insert(listen.clone()) {
+                read.wrong(name, &format!("listens on {listen} a second time"));
+            }
+        }
+    }
+    if read.text("HTTP_LISTEN").0.trim().is_empty() && read.text("HTTPS_LISTEN").0.trim().is_empty()
+    {
+        read.wrong("HTTP_LISTEN", "is empty like HTTPS_LISTEN: there is nothing to serve");
+    }
+}

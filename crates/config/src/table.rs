@@ -1,0 +1,333 @@
+//! The one list of settings.
+
+/// A program that reads settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `gatewright-proxy`.
+    Proxy,
+    /// `gatewright-api`.
+    Api,
+    /// `gatewright up`, which reads the settings of both.
+    Up,
+}
+
+impl Program {
+    /// As it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "gatewright-proxy",
+            Self::Api => "gatewright-api",
+            Self::Up => "gatewright up",
+        }
+    }
+}
+
+/// A setting, as declared.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// `HTTP_LISTEN`, of which flag, variable and key are made.
+    pub name: &'static str,
+    /// What a value looks like, for the help.
+    pub value: &'static str,
+    /// The programs besides `up` that read it.
+    pub programs: &'static [Program],
+    /// What holds when it isn't given.
+    pub default: Default,
+    /// Whether it must not be shown and may come from a file of its own.
+    pub secret: bool,
+    /// One or two sentences.
+    pub doc: &'static str,
+}
+
+/// What holds when a setting isn't given. An empty text means that it stays unset.
+#[derive(Clone, Copy, Debug)]
+pub enum Default {
+    /// The same everywhere.
+    Same(&'static str),
+    /// By program.
+    Shape {
+        /// For the services.
+        services: &'static str,
+        /// For `gatewright up`.
+        up: &'static str,
+    },
+    /// By the setting `PROFILE`.
+    Profile {
+        /// For `production`.
+        production: &'static str,
+        /// For `development`.
+        development: &'static str,
+    },
+}
+
+impl Setting {
+    /// The flag, without its dashes: `http-listen`.
+    pub fn flag(&self) -> String {
+        self.name.to_ascii_lowercase().replace('_', "-")
+    }
+
+    /// The key in the file: `http_listen`.
+    pub fn key(&self) -> String {
+        self.name.to_ascii_lowercase()
+    }
+
+    /// The variable: `GATEWRIGHT_HTTP_LISTEN`.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name)
+    }
+
+    /// Whether a program reads it.
+    pub fn concerns(&self, program: Program) -> bool {
+        program == Program::Up || self.programs.contains(&program)
+    }
+}
+
+/// What the names of our variables begin with.
+pub(crate) const PREFIX: &str = "GATEWRIGHT_";
+
+/// Variables of ours that are no settings: the file's name and what the command line client reads.
+pub(crate) const OTHER_VARIABLES: [&str; 3] =
+    ["GATEWRIGHT_API", "GATEWRIGHT_CONFIG", "GATEWRIGHT_TOKEN"];
+
+const PROXY: &[Program] = &[Program::Proxy];
+const API: &[Program] = &[Program::Api];
+const BOTH: &[Program] = &[Program::Proxy, Program::Api];
+
+const fn setting(
+    name: &'static str,
+    value: &'static str,
+    programs: &'static [Program],
+    default: Default,
+    doc: &'static str,
+) -> Setting {
+    Setting { name, value, programs, default, secret: false, doc }
+}
+
+const fn secret(
+    name: &'static str,
+    programs: &'static [Program],
+    default: Default,
+    doc: &'static str,
+) -> Setting {
+    Setting { name, value: "TEXT", programs, default, secret: true, doc }
+}
+
+use self::Default::{Profile, Same, Shape};
+
+/// Every setting, in the order of the reference.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "PROFILE",
+        "production|development",
+        BOTH,
+        Shape { services: "production", up: "development" },
+        "Chooses between defaults that differ while developing; those show both in their line.",
+    ),
+    setting(
+        "STORE",
+        "URL",
+        BOTH,
+        Shape { services: "redis://127.0.0.1:6379", up: "embedded:./gatewright-data" },
+        "Where shared state is kept. redis://, rediss:// (TLS), redis-sentinel://host:port?sentinelServiceName=name, \
+         redis-cluster://host:port?node=host:port, redis+unix://path, or embedded:directory, which serves one process.",
+    ),
+    setting(
+        "KEY_PREFIX",
+        "TEXT",
+        BOTH,
+        Same("proxy_"),
+        "What every Redis key of ours begins with. On a cluster it must keep all keys in one slot: {proxy}_.",
+    ),
+    setting(
+        "HTTP_LISTEN",
+        "ADDRESS,...",
+        PROXY,
+        Shape { services: "[::]:80", up: "127.0.0.1:8080" },
+        "Where plain HTTP is served. Empty: nowhere.",
+    ),
+    setting(
+        "HTTPS_LISTEN",
+        "ADDRESS,...",
+        PROXY,
+        Shape { services: "[::]:443", up: "127.0.0.1:4443" },
+        "Where HTTPS is served. Empty: nowhere.",
+    ),
+    setting(
+        "HTTPS_PUBLIC_PORT",
+        "PORT",
+        PROXY,
+        Same(""),
+        "The port that redirects to HTTPS name, when clients reach us through another one. Unset: that of the first \
+         HTTPS listener.",
+    ),
+    setting(
+        "PROXY_ADMIN_LISTEN",
+        "ADDRESS",
+        PROXY,
+        Same("127.0.0.1:9180"),
+        "Where the proxy serves /livez, /readyz, /metrics, /debug/table and /debug/explain, without authentication. \
+         Empty: nowhere.",
+    ),
+    setting(
+        "API_LISTEN",
+        "ADDRESS",
+        API,
+        Same("127.0.0.1:3000"),
+        "Where the REST API is served, with /livez, /readyz and /metrics.",
+    ),
+    setting(
+        "STATE_DIR",
+        "DIRECTORY",
+        BOTH,
+        Shape { services: "/var/lib/gatewright", up: "./gatewright-data" },
+        "What a program keeps for itself between two runs.",
+    ),
+    setting(
+        "INSTANCE",
+        "NAME",
+        BOTH,
+        Same(""),
+        "This process' name in leases and status: letters, digits, dots, dashes and underscores. Unset: random, kept \
+         in STATE_DIR.",
+    ),
+    setting(
+        "WORKERS",
+        "NUMBER|cores",
+        PROXY,
+        Same("cores"),
+        "Threads that serve traffic, each with its own listeners, connections and upstream pools.",
+    ),
+    setting(
+        "ADMIN_USER",
+        "NAME",
+        API,
+        Same("admin"),
+        "The first administrator, made when there is no user at all.",
+    ),
+    secret(
+        "ADMIN_PASSWORD",
+        API,
+        Same(""),
+        "The first administrator's password. Unset: random, printed once.",
+    ),
+    secret(
+        "SECRET_KEY",
+        API,
+        Same(""),
+        "Seals what only the control plane may read: the local authority's key, credentials. At least 16 bytes. \
+         Required with Redis unless ALLOW_PLAINTEXT_SECRETS; up makes one.",
+    ),
+    secret(
+        "CERT_KEY",
+        BOTH,
+        Same(""),
+        "Seals the private keys of certificates; the same text for API and proxy. At least 16 bytes. Without it they \
+         stand in the store unsealed; up makes one.",
+    ),
+    setting(
+        "ALLOW_PLAINTEXT_SECRETS",
+        "true|false",
+        BOTH,
+        Same("false"),
+        "Lets secrets stand unsealed in the store where their key is not set.",
+    ),
+    setting(
+        "TRUSTED_PROXIES",
+        "NETWORK,...",
+        PROXY,
+        Same(""),
+        "Peers whose X-Forwarded headers are believed: addresses, networks (10.0.0.0/8), or private_ranges for all \
+         private ones. Empty: nobody.",
+    ),
+    setting(
+        "UNKNOWN_HOST_STATUS",
+        "STATUS",
+        PROXY,
+        Same("404"),
+        "The status, 400 to 599, for a host that no pattern matches.",
+    ),
+    setting(
+        "HEADER_TIMEOUT",
+        "DURATION",
+        PROXY,
+        Same("10s"),
+        "How long a TLS handshake may take, and the head of a request from its first byte.",
+    ),
+    setting(
+        "IDLE_TIMEOUT",
+        "DURATION",
+        PROXY,
+        Same("60s"),
+        "How long a client's connection stays open without a request.",
+    ),
+    setting(
+        "CONNECT_TIMEOUT",
+        "DURATION",
+        PROXY,
+        Same("5s"),
+        "How long reaching an upstream may take, from the look-up of its name to the end of its TLS handshake.",
+    ),
+    setting(
+        "UPSTREAM_IDLE_TIMEOUT",
+        "DURATION",
+        PROXY,
+        Same("60s"),
+        "How long an upstream that owes a byte may send none; 0s for no limit. The total time is never limited.",
+    ),
+    setting(
+        "UPSTREAM_EXCHANGE",
+        "codec|hyper",
+        PROXY,
+        Same("hyper"),
+        "Who speaks HTTP/1.1 to upstreams: our own codec, or hyper's client.",
+    ),
+    setting(
+        "UPSTREAM_ROOT_CA",
+        "FILE",
+        PROXY,
+        Same(""),
+        "Certificates (PEM) of authorities that upstreams' certificates are checked against, besides the system's.",
+    ),
+    setting(
+        "LAME_DUCK",
+        "DURATION",
+        PROXY,
+        Same("0s"),
+        "How long to serve on after readiness is withdrawn at the end, so that load balancers notice.",
+    ),
+    setting(
+        "DRAIN_TIMEOUT",
+        "DURATION",
+        BOTH,
+        Same("30s"),
+        "How long requests under way get to finish at the end.",
+    ),
+    setting(
+        "LOG",
+        "LEVEL",
+        BOTH,
+        Same("info"),
+        "Diagnostics, to stderr: error, warn, info, debug, trace or off, or per part: info,proxy=debug.",
+    ),
+    setting(
+        "LOG_FORMAT",
+        "json|text",
+        BOTH,
+        Profile { production: "json", development: "text" },
+        "How diagnostics look.",
+    ),
+    setting(
+        "ACCESS_LOG",
+        "json|combined|off",
+        PROXY,
+        Same("json"),
+        "One line per request: as JSON, or in Apache's combined format.",
+    ),
+    setting(
+        "ACCESS_LOG_FILE",
+        "FILE",
+        PROXY,
+        Same(""),
+        "Where the access log goes, opened anew on SIGHUP. Unset: to stdout.",
+    ),
+];

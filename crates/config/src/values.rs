@@ -1,0 +1,253 @@
+//! What single values mean. Every parser says only what is wrong: where it stands and what it is, the reader adds.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A place to listen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Listen {
+    /// An address; port 0 takes a free one.
+    Address(SocketAddr),
+    /// A socket handed over by the service manager under this name.
+    Inherited(String),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Inherited(name) => write!(f, "fd:{name}"),
+        }
+    }
+}
+
+pub(crate) fn listen(text: &str) -> Result<Listen, String> {
+    if text.starts_with("fd:") {
+        return Err("socket activation (fd:NAME) is not there yet: name an address".to_owned());
+    }
+    text.parse().map(Listen::Address).map_err(|_| {
+        "is no ADDRESS:PORT; say 127.0.0.1:80, or [::]:80 for every address".to_owned()
+    })
+}
+
+/// Where shared state is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// In this directory, for this process alone.
+    Embedded(PathBuf),
+    /// On Redis, by this URL, whose scheme is one of those allowed. It may hold a password: `Debug` and `Display` leave
+    /// that out.
+    Redis(String),
+}
+
+const REDIS_SCHEMES: [&str; 7] = [
+    "redis",
+    "rediss",
+    "redis-sentinel",
+    "rediss-sentinel",
+    "redis-cluster",
+    "rediss-cluster",
+    "redis+unix",
+];
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(directory) => write!(f, "embedded:{}", directory.display()),
+            Self::Redis(url) => f.write_str(&without_password(url)),
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+pub(crate) fn store_url(text: &str) -> Result<StoreUrl, String> {
+    if let Some(directory) = text.strip_prefix("embedded:") {
+        return match directory {
+            "" => Err("names no directory after embedded:".to_owned()),
+            directory => Ok(StoreUrl::Embedded(directory.into())),
+        };
+    }
+    match text.split_once("://") {
+        Some((scheme, "")) if REDIS_SCHEMES.contains(&scheme) => Err("names no server".to_owned()),
+        Some((scheme, _)) if REDIS_SCHEMES.contains(&scheme) => {
+            Ok(StoreUrl::Redis(text.to_owned()))
+        }
+        _ => Err(format!("has none of the schemes {}://, embedded:", REDIS_SCHEMES.join("://, "))),
+    }
+}
+
+/// As [`without_password`], for a text that may be no URL at all.
+pub(crate) fn without_password_if_url(text: &str) -> String {
+    if text.contains("://") { without_password(text) } else { text.to_owned() }
+}
+
+/// The URL with its password, and passwords among its parameters, replaced by `***`.
+pub(crate) fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (address, query) = match rest.split_once('?') {
+        Some((address, query)) => (address, Some(query)),
+        None => (rest, None),
+    };
+    let address = match address.rsplit_once('@') {
+        Some((account, host)) => {
+            let user = account.split_once(':').map_or("", |(user, _)| user);
+            format!("{user}:***@{host}")
+        }
+        None => address.to_owned(),
+    };
+    let hide = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    let query = query.map(|query| query.split('&').map(hide).collect::<Vec<_>>().join("&"));
+    match query {
+        Some(query) => format!("{scheme}://{address}?{query}"),
+        None => format!("{scheme}://{address}"),
+    }
+}
+
+/// `10s`, `1500ms`, `2m`, `1h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "is no duration like 500ms, 10s, 2m or 1h".to_owned();
+    let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let number: u64 = text[..unit].parse().map_err(|_| wrong())?;
+    let millis: u64 = match &text[unit..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    // A year is beyond any use and far from where adding to a time overflows.
+    let total = number.checked_mul(millis).filter(|total| *total <= 366 * 24 * 3_600_000);
+    total.map(Duration::from_millis).ok_or_else(|| "is longer than a year".to_owned())
+}
+
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// A network, a single address, or the name of several.
+pub(crate) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    const PRIVATE: [&str; 6] =
+        ["10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fd00::/8"];
+    if text == "private_ranges" {
+        return Ok(PRIVATE.iter().filter_map(|network| network.parse().ok()).collect());
+    }
+    let network =
+        text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()));
+    network
+        .map(|network: IpNet| vec![network.trunc()])
+        .map_err(|_| "is no address, network (10.0.0.0/8) or private_ranges".to_owned())
+}
+
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    }
+}
+
+pub(crate) fn port(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| "is no port, 1 to 65535".to_owned())
+}
+
+pub(crate) fn workers(text: &str) -> Result<usize, String> {
+    if text == "cores" {
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from));
+    }
+    match text.parse() {
+        Ok(count @ 1..=1024) => Ok(count),
+        _ => Err("is neither cores nor a number from 1 to 1024".to_owned()),
+    }
+}
+
+pub(crate) fn error_status(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(status @ 400..=599) => Ok(status),
+        _ => Err("is no status from 400 to 599".to_owned()),
+    }
+}
+
+pub(crate) fn instance(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if text.len() <= 64 && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("is no name of at most 64 letters, digits, dots, dashes and underscores".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn store_schemes() {
+        for good in ["redis://h", "rediss://u:p@h:1/2", "redis+unix:///run/r", "embedded:x"] {
+            assert!(store_url(good).is_ok(), "{good}");
+        }
+        for bad in ["", "h:6379", "http://h", "redis:h", "redis://", "embedded:", "REDIS://h"] {
+            assert!(store_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_urls_are_hidden() {
+        for (url, shown) in [
+            ("redis://h:1/0", "redis://h:1/0"),
+            ("redis://:pw@h", "redis://:***@h"),
+            ("redis://pw@h", "redis://:***@h"),
+            ("redis://u:p@w@h", "redis://u:***@h"),
+            (
+                "redis-sentinel://h?a=b&sentinelPassword=x",
+                "redis-sentinel://h?a=b&sentinelPassword=***",
+            ),
+        ] {
+            assert_eq!(StoreUrl::Redis(url.to_owned()).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "10", "s", "-1s", "1.5s", "1 s", "1d", "99999999999999999999s", "9999999h"]
+        {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn networks_are_whole() {
+        assert_eq!(networks("10.1.2.3/8").unwrap()[0].to_string(), "10.0.0.0/8");
+        assert_eq!(networks("::1").unwrap()[0].to_string(), "::1/128");
+        assert_eq!(networks("private_ranges").unwrap().len(), 6);
+        assert!(networks("10.0.0.0/33").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "\\PC{0,24}|[0-9a-z:/@?&=.\\[\\]]{0,24}") {
+            let _ = (listen(&text), store_url(&text), duration(&text), networks(&text));
+            let _ = (workers(&text), error_status(&text), instance(&text), without_password(&text));
+        }
+    }
+}
