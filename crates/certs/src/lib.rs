@@ -1,2 +1,37 @@
-//! Certificates: the table by name, the local authority, the Issuer seam.
+//! Certificates: read and checked, kept by name, made by a local authority, and given to TLS clients.
+//!
+//! Everything that builds a rustls server lives here; nothing here opens a socket or reads a clock.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use certs::{CertTable, LocalCa};
+//! use model::Timestamp;
+//!
+//! let now = Timestamp::from_millis(1_790_000_000_000);
+//! let ca = LocalCa::generate(now)?;
+//! let table = Arc::new(CertTable::new(now)?);
+//!
+//! let record = ca.issue(&"*.app.test".parse()?, now)?;
+//! table.apply("*.app.test", Some(&record))?;
+//! assert!(table.find("www.app.test").is_some());
+//! assert!(table.find("app.test").is_some(), "`*.base` covers its base too");
+//! assert!(table.find("a.b.app.test").is_none(), "`*` is one label");
+//!
+//! let tls = certs::server_config(&table)?; // for every listener
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod entry;
+mod error;
+mod inspect;
+mod local_ca;
+mod server;
+mod table;
+
+pub use entry::Entry;
+pub use error::Error;
+pub use inspect::{Inspected, inspect};
+pub use local_ca::LocalCa;
+pub use server::{provider, resolver, server_config};
+pub use table::CertTable;
