@@ -13,6 +13,7 @@ mod bad_input;
 mod big_bodies;
 mod docs;
 mod drain;
+mod malformed;
 mod propagation;
 mod quickstart;
 mod stale_pool;
