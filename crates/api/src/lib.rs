@@ -1,2 +1,90 @@
-//! The REST API: translation between HTTP and control.
+//! The REST API: translation between HTTP and [`control`], and nothing else.
 #![forbid(unsafe_code)]
+
+mod envelope;
+mod error;
+mod extract;
+mod openapi;
+mod reader;
+mod routes;
+pub mod types;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use control::Control;
+use telemetry::Metrics;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What the API stands on.
+#[derive(Clone)]
+pub struct Parts {
+    /// The use cases.
+    pub control: Control,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// Whether the rest of the process wants requests: not draining, and in one process with a proxy that proxy's own
+    /// readiness. `/readyz` also asks for the store.
+    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// The whole API. The program that serves it adds each peer's address as axum's `ConnectInfo<SocketAddr>`: login
+/// attempts are counted by it.
+pub fn router(parts: Parts) -> Router {
+    let (router, description) = described().split_for_parts();
+    let Parts { control, metrics, ready } = parts;
+    let app = App { control, metrics, ready, openapi: text(completed(description)).into() };
+    router
+        .fallback(async || error::Failure::unknown_route())
+        .method_not_allowed_fallback(async || error::Failure::method_not_allowed())
+        .layer(from_fn(envelope::envelope))
+        .with_state(app)
+}
+
+/// The description of the API, OpenAPI 3.1 in JSON, as `GET /api/openapi.json` answers it.
+pub fn openapi() -> String {
+    text(completed(described().into_openapi()))
+}
+
+#[derive(Clone)]
+struct App {
+    control: Control,
+    metrics: Metrics,
+    ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    openapi: axum::body::Bytes,
+}
+
+fn described() -> OpenApiRouter<App> {
+    use routes::{auth, host, probe, system, user};
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::logout))
+        .routes(routes!(user::me))
+        .routes(routes!(user::change_password))
+        .routes(routes!(user::list_users, user::create_user))
+        .routes(routes!(user::show_user, user::change_user, user::delete_user))
+        .routes(routes!(host::list_hosts, host::create_host))
+        .routes(routes!(host::show_host, host::replace_host, host::change_host, host::delete_host))
+        .routes(routes!(host::look_up))
+        .routes(routes!(system::status))
+        .routes(routes!(system::local_root))
+        .routes(routes!(system::openapi))
+        .routes(routes!(probe::livez))
+        .routes(routes!(probe::readyz))
+        .routes(routes!(probe::metrics))
+}
+
+fn completed(mut description: OpenApi) -> OpenApi {
+    openapi::complete(&mut description);
+    description
+}
+
+fn text(description: OpenApi) -> String {
+    // Plain data: there is nothing in it that JSON can't say.
+    let mut text = serde_json::to_string_pretty(&description).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -162,7 +162,7 @@ impl Hosts<'_> {
         spec: HostSpec,
         conditions: &Conditions,
     ) -> Result<HostView, Error> {
-        self.update(actor, pattern, conditions, |host| spec.clone().apply_to(host)).await
+        self.update(actor, pattern, conditions, |_| spec.clone()).await
     }
 
     /// Changes a part of a host.
@@ -176,7 +176,7 @@ impl Hosts<'_> {
         patch: HostPatch,
         conditions: &Conditions,
     ) -> Result<HostView, Error> {
-        self.update(actor, pattern, conditions, |host| patch.clone().apply_to(host)).await
+        self.update(actor, pattern, conditions, |now| now.with(patch.clone())).await
     }
 
     /// Deletes a host; returns the revision without it.
@@ -213,13 +213,13 @@ impl Hosts<'_> {
         actor: &Actor,
         pattern: &HostPattern,
         conditions: &Conditions,
-        change: impl Fn(&mut Host),
+        change: impl Fn(HostSpec) -> HostSpec,
     ) -> Result<HostView, Error> {
         actor.may(Permission::WriteHosts)?;
         let mut attempt = 1;
         loop {
             let Versioned { value: mut host, etag } = self.expected(pattern, conditions).await?;
-            change(&mut host);
+            change(HostSpec::of(&host)).apply_to(&mut host);
             host.updated_at = self.0.now();
             check(&host)?;
             if conditions.dry_run {
@@ -284,6 +284,30 @@ impl Default for HostSpec {
 }
 
 impl HostSpec {
+    /// This, but for what the patch says.
+    #[must_use]
+    pub fn with(self, patch: HostPatch) -> Self {
+        Self {
+            upstreams: patch.upstreams.unwrap_or(self.upstreams),
+            upstream_tls: patch.upstream_tls.unwrap_or(self.upstream_tls),
+            preserve_host: patch.preserve_host.unwrap_or(self.preserve_host),
+            force_https: patch.force_https.unwrap_or(self.force_https),
+            certificate: patch.certificate.unwrap_or(self.certificate),
+            enabled: patch.enabled.unwrap_or(self.enabled),
+        }
+    }
+
+    fn of(host: &Host) -> Self {
+        Self {
+            upstreams: host.upstreams.clone(),
+            upstream_tls: host.upstream_tls,
+            preserve_host: host.preserve_host,
+            force_https: host.force_https,
+            certificate: host.certificate,
+            enabled: host.enabled,
+        }
+    }
+
     fn apply_to(self, host: &mut Host) {
         let Self { upstreams, upstream_tls, preserve_host, force_https, certificate, enabled } =
             self;
@@ -293,24 +317,6 @@ impl HostSpec {
         host.force_https = force_https;
         host.certificate = certificate;
         host.enabled = enabled;
-    }
-}
-
-impl HostPatch {
-    fn apply_to(self, host: &mut Host) {
-        fn set<T>(field: &mut T, value: Option<T>) {
-            if let Some(value) = value {
-                *field = value;
-            }
-        }
-        let Self { upstreams, upstream_tls, preserve_host, force_https, certificate, enabled } =
-            self;
-        set(&mut host.upstreams, upstreams);
-        set(&mut host.upstream_tls, upstream_tls);
-        set(&mut host.preserve_host, preserve_host);
-        set(&mut host.force_https, force_https);
-        set(&mut host.certificate, certificate);
-        set(&mut host.enabled, enabled);
     }
 }
 

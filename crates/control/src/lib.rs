@@ -17,9 +17,11 @@ mod users;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use auth::{Cost, Token};
+use auth::Token;
+pub use auth::{Cost, check_password};
 use model::{Revision, Timestamp};
-use runtime::{Activator, Clock};
+pub use runtime::TaskStatus;
+use runtime::{Activator, Clock, Shutdown};
 use store::Store;
 
 pub use actor::Actor;
@@ -29,7 +31,7 @@ pub use hosts::{Conditions, HostPage, HostPatch, HostSpec, HostView, Hosts};
 pub use lookup::{Candidate, Lookup};
 pub use sessions::Login;
 pub use status::{CertificateDue, ProxyStatus, Status};
-pub use users::{Bootstrap, UserPatch, UserView, Users};
+pub use users::{Bootstrap, UserPage, UserPatch, UserView, Users};
 
 use limits::LoginLimits;
 use mirror::{Mirror, Tables};
@@ -78,6 +80,11 @@ impl Control {
     /// The use cases about hosts.
     pub fn hosts(&self) -> Hosts<'_> {
         Hosts(self)
+    }
+
+    /// What the control plane does by itself, until the drain: keeps the certificates of the local authority in order.
+    pub async fn run(self, shutdown: Shutdown) {
+        shutdown.draining().await;
     }
 
     fn store(&self) -> &Store {
@@ -138,5 +145,15 @@ impl Control {
             self.clock().sleep(LOCK_PAUSE).await;
         }
         Err(Error::Busy { retry_after: Duration::from_secs(1) })
+    }
+}
+
+impl Control {
+    /// The root certificate of the local authority, PEM.
+    ///
+    /// # Errors
+    /// Not there yet.
+    pub async fn ca_root_pem(&self) -> Result<String, Error> {
+        Err(Error::Internal("not there yet".into()))
     }
 }

@@ -33,6 +33,15 @@ pub struct UserView {
     pub revision: Revision,
 }
 
+/// Some accounts, in the order of their names.
+#[derive(Clone, Debug)]
+pub struct UserPage {
+    /// The accounts.
+    pub users: Vec<UserView>,
+    /// What to ask for the next page with; `None` at the end.
+    pub next: Option<String>,
+}
+
 /// The part of an account that is to change.
 #[derive(Debug, Default)]
 pub struct UserPatch {
@@ -126,7 +135,7 @@ impl Control {
 pub struct Users<'c>(&'c Control);
 
 impl Users<'_> {
-    /// At most `limit` accounts whose names come after `after`, in the order of their names, and whether there are more.
+    /// At most `limit` accounts whose names come after `after`, in the order of their names.
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::Unavailable`].
@@ -135,16 +144,20 @@ impl Users<'_> {
         actor: &Actor,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<(Vec<UserView>, bool), Error> {
+    ) -> Result<UserPage, Error> {
         actor.may(Permission::WriteUsers)?;
-        let users = self.0.all_users().await?;
-        let mut rest =
-            users.iter().filter(|user| after.is_none_or(|after| user.username.as_str() > after));
-        let mut page = Vec::new();
-        for user in rest.by_ref().take(limit) {
-            page.push(self.get(actor, &user.username).await?);
+        let all = self.0.all_users().await?;
+        let mut rest = all.iter().map(|user| &user.username);
+        let mut rest = rest.by_ref().skip_while(|name| after.is_some_and(|a| name.as_str() <= a));
+        let mut users = Vec::new();
+        for name in rest.by_ref().take(limit) {
+            match self.get(actor, name).await {
+                Err(Error::NotFound(_)) => {}
+                found => users.push(found?),
+            }
         }
-        Ok((page, rest.next().is_some()))
+        let last = users.last().map(|view| view.user.username.to_string());
+        Ok(UserPage { users, next: rest.next().and(last) })
     }
 
     /// One account.

@@ -1,0 +1,156 @@
+use std::time::SystemTime;
+
+use model::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How the whole stands, as far as the control plane can see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
+    /// The version of the control plane.
+    pub version: String,
+    /// The shared store.
+    pub store: StoreStatus,
+    /// The live proxies, by instance.
+    pub proxies: Vec<ProxyStatus>,
+    /// The background tasks of this control plane.
+    pub tasks: Vec<TaskStatus>,
+    /// How many certificates there are.
+    pub certificates: usize,
+    /// How many of them are past two thirds of their life.
+    pub certificates_due: usize,
+    /// The first 100 of those, soonest end first.
+    pub due: Vec<CertificateDue>,
+}
+
+/// The shared store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoreStatus {
+    /// Whether it can be reached.
+    pub reachable: bool,
+    /// Where it stands, `epoch:number`; null when it can't be reached.
+    #[schema(required = true)]
+    pub revision: Option<String>,
+}
+
+/// A live proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProxyStatus {
+    /// Its name.
+    pub instance: String,
+    /// Its version.
+    pub version: String,
+    /// Where its admin port listens.
+    pub address: String,
+    /// Since when it runs (RFC 3339).
+    #[schema(format = DateTime)]
+    pub started_at: String,
+    /// The revision that all its workers run.
+    pub revision: String,
+    /// How many commits that is behind the store; null when it runs another life of the store.
+    #[schema(required = true)]
+    pub lag: Option<u64>,
+    /// How many workers it has.
+    pub workers: u64,
+    /// How many hosts its table holds.
+    pub hosts: u64,
+    /// How many certificates its table holds.
+    pub certificates: u64,
+    /// Records it could not take over; it keeps their last good value.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A record that a proxy could not take over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rejected {
+    /// Which record.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A background task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TaskStatus {
+    /// Its name.
+    pub name: String,
+    /// How often it was activated.
+    pub activations: u64,
+    /// When the last activation began (RFC 3339).
+    #[schema(required = true, format = DateTime)]
+    pub last_started: Option<String>,
+    /// When the last finished activation finished (RFC 3339).
+    #[schema(required = true, format = DateTime)]
+    pub last_finished: Option<String>,
+    /// What it did; null before the first end and after a failure.
+    #[schema(required = true)]
+    pub done: Option<String>,
+    /// Why it failed; null when it did not.
+    #[schema(required = true)]
+    pub error: Option<String>,
+}
+
+/// A certificate past two thirds of its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateDue {
+    /// Its name.
+    pub name: String,
+    /// When it ends (RFC 3339).
+    #[schema(format = DateTime)]
+    pub not_after: String,
+}
+
+impl From<control::Status> for StatusView {
+    fn from(status: control::Status) -> Self {
+        let due = |one: control::CertificateDue| CertificateDue {
+            name: one.name,
+            not_after: one.not_after.to_string(),
+        };
+        Self {
+            version: telemetry::VERSION.to_owned(),
+            store: StoreStatus {
+                reachable: status.store.is_some(),
+                revision: status.store.map(|revision| revision.to_string()),
+            },
+            proxies: status.proxies.into_iter().map(proxy).collect(),
+            tasks: status.tasks.into_iter().map(task).collect(),
+            certificates: status.certificates,
+            certificates_due: status.due,
+            due: status.due_list.into_iter().map(due).collect(),
+        }
+    }
+}
+
+fn proxy(proxy: control::ProxyStatus) -> ProxyStatus {
+    let control::ProxyStatus { report, lag } = proxy;
+    let rejected = report.rejected.into_iter();
+    ProxyStatus {
+        instance: report.instance,
+        version: report.version,
+        address: report.addr,
+        started_at: report.started_at.to_string(),
+        revision: report.revision.to_string(),
+        lag,
+        workers: report.workers,
+        hosts: report.hosts,
+        certificates: report.certs,
+        rejected: rejected.map(|one| Rejected { key: one.key, reason: one.reason }).collect(),
+    }
+}
+
+fn task(task: control::TaskStatus) -> TaskStatus {
+    let time = |at: Option<SystemTime>| at.map(|at| Timestamp::from(at).to_string());
+    let (done, error) = match task.last_result {
+        Some(Ok(done)) => (Some(done), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    TaskStatus {
+        name: task.name.to_owned(),
+        activations: task.activations,
+        last_started: time(task.last_started),
+        last_finished: time(task.last_finished),
+        done,
+        error,
+    }
+}
