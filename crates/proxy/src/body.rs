@@ -1,0 +1,169 @@
+//! The bodies that pass through.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use upstream::{BoxError, UpBody};
+
+use crate::conn::Conn;
+use crate::pulse::Upload;
+use crate::record::Record;
+
+/// The body of an answer. It carries the request's [`Record`], which is written when the body is dropped: at its end,
+/// or when the client is gone.
+pub(crate) struct Reply {
+    source: Source,
+    record: Option<Record>,
+    ended: bool,
+}
+
+/// Where an answer's body comes from.
+pub(crate) enum Source {
+    Nothing,
+    Page(Bytes),
+    Upstream(UpBody),
+}
+
+impl Reply {
+    /// A body whose end the record tells.
+    pub(crate) fn new(source: Source, record: Record) -> Self {
+        Self { source, record: Some(record), ended: false }
+    }
+
+    /// No body, and nothing to tell: the tunnel that follows tells its own end.
+    pub(crate) fn untold() -> Self {
+        Self { source: Source::Nothing, record: None, ended: true }
+    }
+
+    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, upstream::Error>>) {
+        match (frame, &mut self.record) {
+            (None, _) => self.ended = true,
+            (Some(Ok(frame)), Some(record)) => {
+                record.sends(frame.data_ref().map_or(0, Bytes::len));
+                // Trailers are always last.
+                self.ended = frame.is_trailers();
+            }
+            (Some(Err(error)), Some(record)) => record.fails(crate::respond::chain(error)),
+            (Some(_), None) => {}
+        }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = upstream::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, upstream::Error>>> {
+        let polled = match &mut self.source {
+            Source::Nothing => Poll::Ready(None),
+            Source::Page(page) if page.is_empty() => Poll::Ready(None),
+            Source::Page(page) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(page))))),
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+        };
+        if let Poll::Ready(frame) = &polled {
+            self.note(frame.as_ref());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Nothing => true,
+            Source::Page(page) => page.is_empty(),
+            Source::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Nothing => SizeHint::with_exact(0),
+            Source::Page(page) => SizeHint::with_exact(page.len() as u64),
+            Source::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        let whole = self.ended || self.is_end_stream() || self.size_hint().exact() == Some(0);
+        if let Some(record) = &mut self.record
+            && !whole
+        {
+            record.fails("the client went away");
+        }
+    }
+}
+
+/// The body of a request on its way upstream. Fails with [`TooSlow`] when the client is, while it is waited for.
+pub(crate) struct Request {
+    inner: Incoming,
+    watch: Option<Watch>,
+}
+
+struct Watch {
+    upload: Rc<Upload>,
+    conn: Rc<Conn>,
+}
+
+/// A client that sends its body slower than is served.
+#[derive(Debug, thiserror::Error)]
+#[error("the client sends its request too slowly")]
+pub(crate) struct TooSlow;
+
+impl Request {
+    /// Watches a body from now on; one that is empty needs no watch.
+    pub(crate) fn new(inner: Incoming, conn: &Rc<Conn>, record: &mut Record) -> Self {
+        let watch = (!inner.is_end_stream()).then(|| {
+            let upload = conn.pulse.upload_begins();
+            record.uploads(&upload);
+            Watch { upload, conn: conn.clone() }
+        });
+        Self { inner, watch }
+    }
+}
+
+impl Body for Request {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Some(Watch { upload, conn }) = &self.watch {
+            let moved = match &polled {
+                Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(_) => Some(0),
+                Poll::Pending => None,
+            };
+            if upload.poll(moved, conn.worker.time.coarse(), cx).is_ready() {
+                return Poll::Ready(Some(Err(TooSlow.into())));
+            }
+        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(BoxError::from)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let Some(Watch { upload, conn }) = &self.watch {
+            conn.pulse.upload_ends(upload);
+        }
+    }
+}

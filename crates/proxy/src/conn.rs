@@ -1,0 +1,210 @@
+//! One connection of a client: TLS, the choice of HTTP version, its end.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Hostname;
+use rewrite::{Peer, Scheme};
+use rustls::{ProtocolVersion, SupportedCipherSuite};
+use telemetry::Counter;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::matched::Matched;
+use crate::pulse::Pulse;
+use crate::transport::Metered;
+use crate::upgrade::Tunnel;
+use crate::worker::Worker;
+use crate::{Settings, drive, guard};
+
+/// What the requests of one connection share.
+pub(crate) struct Conn {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) remote: SocketAddr,
+    pub(crate) peer: Peer,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) pulse: Rc<Pulse>,
+    pub(crate) last_match: RefCell<Option<Rc<Matched>>>,
+    /// On HTTP/1, what checks the bytes.
+    pub(crate) guard: Option<guard::Handle>,
+    /// What follows once the answer `101` is out.
+    pub(crate) tunnel: RefCell<Option<Tunnel>>,
+}
+
+/// What a TLS handshake settled.
+pub(crate) struct Tls {
+    pub(crate) version: &'static str,
+    pub(crate) cipher: &'static str,
+    server_name: Option<Hostname>,
+    certificate: Option<Arc<certs::Entry>>,
+}
+
+impl Conn {
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+}
+
+impl Tls {
+    /// The name in the ClientHello.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_ref().map(Hostname::as_str)
+    }
+
+    /// Whether requests for a host may come on this connection: its certificate covers the host, or the client knows
+    /// by the fallback certificate, or by having sent no name, that nothing was promised.
+    pub(crate) fn may_serve(&self, host: &str) -> bool {
+        match (&self.server_name, &self.certificate) {
+            (Some(name), Some(certificate)) => name.as_str() == host || certificate.covers(host),
+            _ => true,
+        }
+    }
+}
+
+/// Serves a connection without TLS to its end.
+pub(crate) async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+    serve_http1(worker, stream, remote, None).await;
+}
+
+/// Serves a connection with TLS to its end.
+pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+    let handshake = Box::pin(handshake(&worker, stream));
+    let (result, done) = match handshake.await {
+        Ok(done) => ("ok", Some(done)),
+        Err(reason) => (reason, None),
+    };
+    worker.meters.handshakes.with([result], Counter::inc);
+    let Some((stream, tls)) = done else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        serve_http2(worker, stream, remote, tls).await;
+    } else {
+        serve_http1(worker, stream, remote, Some(tls)).await;
+    }
+}
+
+async fn serve_http1<S>(worker: Rc<Worker>, stream: S, remote: SocketAddr, tls: Option<Tls>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let pulse = pulse(&worker, true);
+    let io = guard::Guarded::new(Metered::new(stream, pulse.clone(), worker.time.clone()));
+    let conn = conn(worker, remote, tls, pulse, Some(io.handle()));
+    drive::http1(conn, io).await;
+}
+
+async fn serve_http2(
+    worker: Rc<Worker>,
+    stream: TlsStream<TcpStream>,
+    remote: SocketAddr,
+    tls: Tls,
+) {
+    let pulse = pulse(&worker, false);
+    let io = Metered::new(stream, pulse.clone(), worker.time.clone());
+    let conn = conn(worker, remote, Some(tls), pulse, None);
+    drive::http2(conn, io).await;
+}
+
+fn pulse(worker: &Worker, bytes_begin_a_head: bool) -> Rc<Pulse> {
+    let Settings { timeouts, rates, .. } = &*worker.settings;
+    Rc::new(Pulse::new(*timeouts, *rates, bytes_begin_a_head, worker.time.coarse()))
+}
+
+fn conn(
+    worker: Rc<Worker>,
+    remote: SocketAddr,
+    tls: Option<Tls>,
+    pulse: Rc<Pulse>,
+    guard: Option<guard::Handle>,
+) -> Rc<Conn> {
+    Rc::new(Conn {
+        peer: Peer::new(remote.ip(), &worker.settings.trusted_proxies),
+        remote,
+        tls,
+        pulse,
+        guard,
+        last_match: RefCell::default(),
+        tunnel: RefCell::default(),
+        worker,
+    })
+}
+
+/// Shakes hands, by the certificate for the name asked for. The error says what to count.
+async fn handshake(
+    worker: &Worker,
+    stream: TcpStream,
+) -> Result<(TlsStream<TcpStream>, Tls), &'static str> {
+    let patience = worker.settings.timeouts.header;
+    let deadline = Instant::now() + patience;
+    let hello = LazyConfigAcceptor::new(Default::default(), stream);
+    let hello = timeout_at(deadline, hello).await.map_err(|_| "timeout")?.map_err(|_| "failed")?;
+    // A name that is no host name can't be routed: such a client gets the fallback certificate.
+    let name = hello.client_hello().server_name().and_then(|name| name.parse::<Hostname>().ok());
+    let parked = match &name {
+        Some(name) if worker.tables.awaits_cert(name) => park(worker, name).await,
+        _ => Duration::ZERO,
+    };
+    let certificate = name.as_ref().and_then(|name| worker.tables.certs().find(name.as_str()));
+    let stream = timeout_at(deadline + parked, hello.into_stream(worker.tls.clone()))
+        .await
+        .map_err(|_| "timeout")?
+        .map_err(|_| "failed")?;
+    let session = stream.get_ref().1;
+    let tls = Tls {
+        version: version(session.protocol_version()),
+        cipher: cipher(session.negotiated_cipher_suite()),
+        server_name: name,
+        certificate,
+    };
+    Ok((stream, tls))
+}
+
+/// Asks for a certificate and waits until it is there, for a bounded time and among a bounded number. Says how long
+/// that took.
+async fn park(worker: &Worker, name: &Hostname) -> Duration {
+    let share = worker.settings.limits.parked / worker.settings.workers.max(1);
+    if !worker.tables.wanted().ask(name.clone()) || worker.parked.get() >= share.max(1) {
+        return Duration::ZERO;
+    }
+    let _parked = Parked::new(worker);
+    let begun = Instant::now();
+    let arrival = worker.tables.certs().wait_for(name.as_str());
+    let came = timeout(worker.settings.timeouts.certificate, arrival).await.is_ok();
+    worker.meters.handshakes.with([if came { "waited" } else { "unserved" }], Counter::inc);
+    begun.elapsed()
+}
+
+/// Counts a waiting handshake, however it ends.
+struct Parked<'a>(&'a Worker);
+
+impl<'a> Parked<'a> {
+    fn new(worker: &'a Worker) -> Self {
+        worker.parked.set(worker.parked.get() + 1);
+        worker.meters.parked.add(1);
+        Self(worker)
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.0.parked.set(self.0.parked.get().saturating_sub(1));
+        self.0.meters.parked.add(-1);
+    }
+}
+
+fn version(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "",
+    }
+}
+
+fn cipher(suite: Option<SupportedCipherSuite>) -> &'static str {
+    suite.and_then(|suite| suite.suite().as_str()).unwrap_or_default()
+}

@@ -1,0 +1,137 @@
+//! Runs a connection's HTTP beside its watch.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use telemetry::Counter;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::conn::Conn;
+use crate::gather::{Gather, Gathered};
+use crate::guard::Guarded;
+use crate::pulse::Lapse;
+use crate::service;
+use crate::transport::Metered;
+use crate::watch::{Notice, Watch};
+
+/// How long to try to part in good order.
+const PARTING: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\n\
+    content-length: 56\r\nconnection: close\r\n\r\n\
+    408 Request Timeout: the request's head came too slowly\n";
+
+/// Serves HTTP/1 to the end of the connection, what it was upgraded to included.
+pub(crate) async fn http1<S>(conn: Rc<Conn>, io: Guarded<Metered<S>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let service = service_fn({
+        let conn = conn.clone();
+        move |request| service::answer(conn.clone(), request)
+    });
+    let mut http = conn.worker.http1.serve_connection(TokioIo::new(io), service);
+    let mut watch = Watch::new(&conn);
+    let end = poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(end) = Pin::new(&mut http).poll(cx) {
+                return Poll::Ready(Ok(end));
+            }
+            match ready!(watch.poll(cx)) {
+                // From now on each answer says that it is the last, and the watch ends what is idle.
+                Notice::Closing => {}
+                Notice::Lapse(lapse) => return Poll::Ready(Err(lapse)),
+            }
+        }
+    })
+    .await;
+    // The answer of a refused request is the guard's, and none of the service's.
+    if conn.guard.as_ref().is_some_and(|guard| guard.violation().is_some()) {
+        conn.worker.meters.malformed.inc();
+    }
+    match end {
+        Ok(Ok(())) => {
+            let tunnel = conn.tunnel.take();
+            if let Some(tunnel) = tunnel {
+                let parts = http.into_parts();
+                tunnel.run(&conn, parts.io.into_inner(), parts.read_buf).await;
+            }
+        }
+        Ok(Err(error)) => tracing::debug!(%error, remote = %conn.remote, "connection ended"),
+        Err(lapse) => {
+            count(&conn, lapse);
+            part(&conn, http.into_parts().io.into_inner(), lapse).await;
+        }
+    }
+}
+
+/// Serves HTTP/2 to the end of the connection.
+pub(crate) async fn http2<S>(conn: Rc<Conn>, io: Metered<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let service = service_fn({
+        let conn = conn.clone();
+        move |request| service::answer(conn.clone(), request)
+    });
+    let gather = Gather::new(io);
+    let transport = TokioIo::new(Gathered(gather.clone()));
+    let mut http = conn.worker.http2.serve_connection(transport, service);
+    let mut watch = Watch::new(&conn);
+    let mut parting = false;
+    poll_fn(|cx| {
+        loop {
+            let end = Pin::new(&mut http).poll(cx);
+            if let Poll::Ready(Err(error)) = gather.borrow_mut().drain(cx) {
+                tracing::debug!(%error, remote = %conn.remote, "connection broke");
+                return Poll::Ready(());
+            }
+            if end.is_ready() {
+                return Poll::Ready(());
+            }
+            match ready!(watch.poll(cx)) {
+                Notice::Closing => parting = true,
+                Notice::Lapse(Lapse::Idle) if !parting => {
+                    count(&conn, Lapse::Idle);
+                    parting = true;
+                    watch.wait_for_goodbye();
+                }
+                Notice::Lapse(lapse) => {
+                    count(&conn, lapse);
+                    return Poll::Ready(());
+                }
+            }
+            Pin::new(&mut http).graceful_shutdown();
+        }
+    })
+    .await;
+}
+
+fn count(conn: &Conn, lapse: Lapse) {
+    let reason = match lapse {
+        Lapse::Idle => "idle",
+        Lapse::Head => "slow_head",
+        Lapse::SlowReader => "slow_reader",
+    };
+    conn.worker.meters.lapses.with([reason], Counter::inc);
+}
+
+/// Ends an HTTP/1 connection on which no answer is due.
+async fn part(conn: &Conn, mut io: impl AsyncWrite + Unpin, lapse: Lapse) {
+    if lapse == Lapse::SlowReader || conn.pulse.is_blocked() {
+        return;
+    }
+    let goodbye = async {
+        if lapse == Lapse::Head {
+            io.write_all(REQUEST_TIMEOUT).await?;
+        }
+        io.shutdown().await
+    };
+    let _: Result<io::Result<()>, _> = timeout(PARTING, goodbye).await;
+}

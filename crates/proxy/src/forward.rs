@@ -1,0 +1,142 @@
+//! A request on its way to an upstream, and the answer on its way back.
+
+use std::rc::Rc;
+
+use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Response, Version};
+use hyper::body::Incoming;
+use rewrite::Arrival;
+use telemetry::Counter;
+use upstream::{Answer, Endpoint, Error, Outgoing, UpBody, UpgradedIo};
+
+use crate::body::{Request, TooSlow};
+use crate::conn::Conn;
+use crate::record::Record;
+use crate::respond::Refusal;
+use crate::tables::Route;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What an upstream made of a request.
+pub(crate) enum Forwarded {
+    Response(Response<UpBody>),
+    /// It switched protocols: the answer, and the connection.
+    Switched(Response<()>, UpgradedIo),
+}
+
+/// Sends a request to one of the route's endpoints: to the next ones too, as long as nothing was sent.
+pub(crate) async fn forward(
+    conn: &Rc<Conn>,
+    record: &mut Record,
+    route: &Route,
+    host: &HeaderValue,
+    head: Parts,
+    body: Incoming,
+) -> Result<Forwarded, Refusal> {
+    let mut outgoing = prepare(conn, record, host, head, body);
+    let mut failure = None;
+    for endpoint in conn.worker.upstreams.in_turn(&route.endpoints) {
+        record.goes_to(endpoint);
+        if !route.host.preserve_host {
+            set_host(&mut outgoing.headers, endpoint);
+        }
+        let sent = conn.worker.upstreams.send(endpoint, &mut outgoing, |_, _| {}).await;
+        match sent {
+            Ok(answer) => {
+                record.is_answered();
+                return Ok(pass_back(answer));
+            }
+            Err(error) => {
+                conn.worker.meters.upstream_errors.with([kind(&error)], Counter::inc);
+                let final_one = !error.may_try_elsewhere();
+                failure = Some(error);
+                if final_one {
+                    break;
+                }
+            }
+        }
+    }
+    Err(failure.map_or(Refusal::NoUpstream, refusal))
+}
+
+/// The request as the upstream gets it.
+fn prepare(
+    conn: &Rc<Conn>,
+    record: &mut Record,
+    host: &HeaderValue,
+    head: Parts,
+    body: Incoming,
+) -> Outgoing<Request> {
+    let Parts { method, uri, version, mut headers, .. } = head;
+    let upgrade = match version {
+        Version::HTTP_11 => rewrite::requested_upgrade(&headers),
+        _ => None,
+    };
+    let arrival = Arrival { peer: &conn.peer, scheme: conn.scheme(), host };
+    let client = rewrite::request(&mut headers, &arrival, &conn.worker.settings.trusted_proxies);
+    record.comes_from(client);
+    // 32 hexadecimal digits: valid.
+    if let Ok(id) = HeaderValue::from_str(&record.id().text()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    if version == Version::HTTP_2 {
+        headers.insert(HOST, host.clone());
+    }
+    let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let body = Request::new(body, conn, record);
+    let mut outgoing = Outgoing::new(method, target, headers, body);
+    outgoing.upgrade = upgrade;
+    outgoing
+}
+
+fn set_host(headers: &mut HeaderMap, endpoint: &Endpoint) {
+    // An address prints as a host and a port: valid.
+    if let Ok(own) = HeaderValue::try_from(endpoint.to_string()) {
+        headers.insert(HOST, own);
+    }
+}
+
+/// The answer as the client gets it.
+fn pass_back(answer: Answer) -> Forwarded {
+    match answer {
+        Answer::Response(mut response) => {
+            rewrite::response(response.headers_mut());
+            *response.version_mut() = Version::HTTP_11;
+            Forwarded::Response(response)
+        }
+        Answer::Upgraded(mut response, io) => {
+            let protocol = response.headers().get(UPGRADE).cloned();
+            rewrite::response(response.headers_mut());
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            if let Some(protocol) = protocol {
+                response.headers_mut().insert(UPGRADE, protocol);
+            }
+            *response.version_mut() = Version::HTTP_11;
+            Forwarded::Switched(response, io)
+        }
+    }
+}
+
+fn refusal(error: Error) -> Refusal {
+    match error {
+        Error::ConnectTimeout { .. } | Error::ResponseTimeout { .. } => Refusal::TimedOut(error),
+        Error::RequestBody { source } if source.is::<TooSlow>() => Refusal::SlowBody,
+        Error::RequestBody { source } => Refusal::BrokenBody(source),
+        _ => Refusal::BadGateway(error),
+    }
+}
+
+fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::Connect { .. } => "connect",
+        Error::ConnectTimeout { .. } => "connect_timeout",
+        Error::ResponseTimeout { .. } => "response_timeout",
+        Error::ClosedBeforeAnswer { .. } => "closed",
+        Error::BadResponse { .. } => "bad_response",
+        Error::Truncated { .. } => "truncated",
+        Error::RequestBody { .. } => "request_body",
+        _ => "other",
+    }
+}

@@ -1,0 +1,165 @@
+//! What a worker counts: cells of its own, found once per host and then written without a look-up.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use telemetry::{
+    Counter, CounterFamily, Gauge, Histogram, LATENCY_BUCKETS, LocalCounters, Metrics, UNKNOWN_HOST,
+};
+
+/// The metric families of the data plane.
+#[derive(Clone)]
+pub(crate) struct Families {
+    requests: CounterFamily<2>,
+    read: CounterFamily<1>,
+    sent: CounterFamily<1>,
+    metrics: Metrics,
+}
+
+/// One worker's cells.
+pub(crate) struct Meters {
+    families: Families,
+    hosts: RefCell<HashMap<String, Rc<HostMeters>>>,
+    pub(crate) unknown: Rc<HostMeters>,
+    pub(crate) duration: Histogram,
+    pub(crate) upstream_duration: Histogram,
+    pub(crate) in_flight: Gauge,
+    pub(crate) connections: Gauge,
+    pub(crate) accepted: Counter,
+    pub(crate) tunnels: Gauge,
+    pub(crate) parked: Gauge,
+    /// By what became of it.
+    pub(crate) handshakes: LocalCounters<1>,
+    /// By the upstream and what went wrong.
+    pub(crate) upstream_errors: LocalCounters<1>,
+    /// By what ended a connection before its time.
+    pub(crate) lapses: LocalCounters<1>,
+    pub(crate) malformed: Counter,
+    pub(crate) cut_off: Counter,
+}
+
+/// The cells of one host, or of all unknown ones.
+pub(crate) struct HostMeters {
+    families: Families,
+    label: String,
+    classes: [OnceCell<Counter>; 6],
+    read: OnceCell<Counter>,
+    sent: OnceCell<Counter>,
+}
+
+impl Families {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            requests: metrics.counter(
+                "gatewright_http_requests_total",
+                "Requests by the pattern of the host that answered and the class of the status.",
+                ["host", "code"],
+            ),
+            read: metrics.counter(
+                "gatewright_http_request_body_bytes_total",
+                "Bytes of request bodies read.",
+                ["host"],
+            ),
+            sent: metrics.counter(
+                "gatewright_http_response_body_bytes_total",
+                "Bytes of answers' bodies sent.",
+                ["host"],
+            ),
+            metrics: metrics.clone(),
+        }
+    }
+}
+
+impl Meters {
+    pub(crate) fn new(families: Families) -> Self {
+        let metrics = families.metrics.clone();
+        let counter = |name, help| metrics.counter(name, help, []).cell([]);
+        let gauge = |name, help| metrics.gauge(name, help, []).cell([]);
+        let histogram = |name, help| metrics.histogram(name, help, [], LATENCY_BUCKETS).cell([]);
+        let by = |name, help, label| metrics.counter(name, help, [label]).local();
+        Self {
+            hosts: RefCell::default(),
+            unknown: Rc::new(HostMeters::new(families.clone(), UNKNOWN_HOST)),
+            families,
+            duration: histogram(
+                "gatewright_http_request_duration_seconds",
+                "From a request's head to the last byte of its answer.",
+            ),
+            upstream_duration: histogram(
+                "gatewright_upstream_response_duration_seconds",
+                "From sending a request upstream to the head of the answer.",
+            ),
+            in_flight: gauge("gatewright_http_requests_in_flight", "Requests being answered."),
+            connections: gauge("gatewright_connections_open", "Connections of clients."),
+            accepted: counter("gatewright_connections_total", "Connections accepted."),
+            tunnels: gauge("gatewright_tunnels_open", "Upgraded connections."),
+            parked: gauge(
+                "gatewright_tls_handshakes_parked",
+                "Handshakes that wait for a certificate.",
+            ),
+            handshakes: by(
+                "gatewright_tls_handshakes_total",
+                "TLS handshakes by what became of them.",
+                "result",
+            ),
+            upstream_errors: by(
+                "gatewright_upstream_errors_total",
+                "Requests that an upstream failed, by how.",
+                "kind",
+            ),
+            lapses: by(
+                "gatewright_connections_lapsed_total",
+                "Connections ended for their client's slowness, by which.",
+                "reason",
+            ),
+            malformed: counter(
+                "gatewright_http_malformed_requests_total",
+                "HTTP/1 requests refused before they were one.",
+            ),
+            cut_off: counter(
+                "gatewright_drain_cut_off_total",
+                "Connections cut off at the end of a drain.",
+            ),
+        }
+    }
+
+    /// The cells of a configured host.
+    pub(crate) fn host(&self, pattern: &str) -> Rc<HostMeters> {
+        let mut hosts = self.hosts.borrow_mut();
+        if let Some(meters) = hosts.get(pattern) {
+            return meters.clone();
+        }
+        let meters = Rc::new(HostMeters::new(self.families.clone(), pattern));
+        hosts.insert(pattern.to_owned(), meters.clone());
+        meters
+    }
+}
+
+impl HostMeters {
+    fn new(families: Families, label: &str) -> Self {
+        Self {
+            families,
+            label: label.to_owned(),
+            classes: Default::default(),
+            read: OnceCell::new(),
+            sent: OnceCell::new(),
+        }
+    }
+
+    /// Counts a request.
+    pub(crate) fn count(&self, status: u16, read: u64, sent: u64) {
+        let class = usize::from(status / 100);
+        let class = if class < self.classes.len() { class } else { 0 };
+        if let Some(cell) = self.classes.get(class) {
+            let code = telemetry::status_label(status);
+            cell.get_or_init(|| self.families.requests.cell([&self.label, code])).inc();
+        }
+        if read > 0 {
+            self.read.get_or_init(|| self.families.read.cell([&self.label])).add(read);
+        }
+        if sent > 0 {
+            self.sent.get_or_init(|| self.families.sent.cell([&self.label])).add(sent);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! What a connection is doing, seen by its transport, its service and its watch alike.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::settings::{MinimumRates, Timeouts};
+
+/// The state of one connection. All times are the worker's coarse time.
+pub(crate) struct Pulse {
+    timeouts: Timeouts,
+    rates: MinimumRates,
+    /// On HTTP/1 a byte that arrives while nothing is in flight begins a head; on HTTP/2 it may be any frame.
+    bytes_begin_a_head: bool,
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
+    in_flight: Cell<u32>,
+    read: Cell<u64>,
+    written: Cell<u64>,
+    reader_is_slow: RefCell<Gauge>,
+    uploads: RefCell<Vec<Rc<Upload>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Before the first byte.
+    Fresh,
+    /// Between requests.
+    Idle,
+    /// Part of a head has come.
+    Head,
+    /// At least one request is in flight.
+    Busy,
+}
+
+/// Why a watch ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lapse {
+    /// No request for the idle time, or none at all.
+    Idle,
+    /// A head was begun and not finished in time.
+    Head,
+    /// The client doesn't take its answer.
+    SlowReader,
+}
+
+impl Pulse {
+    pub(crate) fn new(
+        timeouts: Timeouts,
+        rates: MinimumRates,
+        bytes_begin_a_head: bool,
+        now: Instant,
+    ) -> Self {
+        Self {
+            timeouts,
+            rates,
+            bytes_begin_a_head,
+            phase: Cell::new(Phase::Fresh),
+            since: Cell::new(now),
+            in_flight: Cell::new(0),
+            read: Cell::new(0),
+            written: Cell::new(0),
+            reader_is_slow: RefCell::default(),
+            uploads: RefCell::default(),
+        }
+    }
+
+    /// The transport read `n` bytes.
+    pub(crate) fn has_read(&self, n: usize, now: Instant) {
+        self.read.set(self.read.get() + n as u64);
+        match self.phase.get() {
+            Phase::Fresh | Phase::Idle if self.bytes_begin_a_head => self.enter(Phase::Head, now),
+            Phase::Fresh => self.enter(Phase::Idle, now),
+            Phase::Idle | Phase::Head | Phase::Busy => {}
+        }
+    }
+
+    /// The transport wrote `n` bytes.
+    pub(crate) fn has_written(&self, n: usize) {
+        self.written.set(self.written.get() + n as u64);
+        self.reader_is_slow.borrow_mut().add(n);
+    }
+
+    /// Whether the transport has bytes to write that the client's window has no room for.
+    pub(crate) fn write_blocks(&self, blocked: bool, now: Instant) {
+        self.reader_is_slow.borrow_mut().wait(blocked, now);
+    }
+
+    /// A request's head is complete.
+    pub(crate) fn request_begins(&self, now: Instant) {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.enter(Phase::Busy, now);
+    }
+
+    /// A request's answer was handed over whole, or given up.
+    pub(crate) fn request_ends(&self, now: Instant) {
+        let left = self.in_flight.get().saturating_sub(1);
+        self.in_flight.set(left);
+        if left == 0 {
+            self.enter(Phase::Idle, now);
+        }
+    }
+
+    /// Bytes read and written so far, above TLS.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.read.get(), self.written.get())
+    }
+
+    /// Whether bytes wait for the client to take them.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.reader_is_slow.borrow().waiting
+    }
+
+    /// Starts the idle time anew.
+    pub(crate) fn rest(&self, now: Instant) {
+        self.since.set(now);
+    }
+
+    /// Watches a request body that is about to be read; drop the handle by [`Pulse::upload_ends`].
+    pub(crate) fn upload_begins(&self) -> Rc<Upload> {
+        let upload = Rc::new(Upload::default());
+        self.uploads.borrow_mut().push(upload.clone());
+        upload
+    }
+
+    /// The request body was read whole or given up.
+    pub(crate) fn upload_ends(&self, upload: &Rc<Upload>) {
+        self.uploads.borrow_mut().retain(|other| !Rc::ptr_eq(other, upload));
+    }
+
+    /// When to look again, if nothing happens until then; `None`: whenever.
+    pub(crate) fn due(&self, idle_until: Option<Instant>) -> Option<Instant> {
+        let since = self.since.get();
+        match self.stage() {
+            Phase::Fresh => Some(earlier(since + self.timeouts.header, idle_until)),
+            Phase::Idle => Some(earlier(since + self.timeouts.idle, idle_until)),
+            Phase::Head => Some(since + self.timeouts.header),
+            Phase::Busy => self.rates_due(),
+        }
+    }
+
+    /// What is over by now. Uploads that are too slow are failed one by one and do not end the connection.
+    pub(crate) fn judge(&self, now: Instant, idle_until: Option<Instant>) -> Option<Lapse> {
+        match self.stage() {
+            Phase::Busy => self.judge_rates(now),
+            Phase::Head if self.due(None)? <= now => Some(Lapse::Head),
+            Phase::Fresh | Phase::Idle if self.due(idle_until)? <= now => Some(Lapse::Idle),
+            Phase::Fresh | Phase::Idle | Phase::Head => None,
+        }
+    }
+
+    /// The phase as far as time goes: with bytes that the client has yet to take, the last answer is not over.
+    fn stage(&self) -> Phase {
+        if self.is_blocked() { Phase::Busy } else { self.phase.get() }
+    }
+
+    fn rates_due(&self) -> Option<Instant> {
+        let window = self.rates.window;
+        let uploads = self.uploads.borrow();
+        let waits = uploads.iter().filter_map(|upload| upload.gauge.borrow().since);
+        let waits = waits.chain(self.reader_is_slow.borrow().since);
+        waits.min().map(|since| since + window)
+    }
+
+    fn judge_rates(&self, now: Instant) -> Option<Lapse> {
+        let window = self.rates.window;
+        for upload in self.uploads.borrow().iter() {
+            if upload.gauge.borrow_mut().is_below(self.rates.upload, window, now) {
+                upload.fail();
+            }
+        }
+        let slow = self.reader_is_slow.borrow_mut().is_below(self.rates.download, window, now);
+        slow.then_some(Lapse::SlowReader)
+    }
+
+    fn enter(&self, phase: Phase, now: Instant) {
+        self.phase.set(phase);
+        self.since.set(now);
+    }
+}
+
+fn earlier(at: Instant, limit: Option<Instant>) -> Instant {
+    limit.map_or(at, |limit| at.min(limit))
+}
+
+/// Measures how fast the other side is in the time that it is being waited for.
+///
+/// A window opens when waiting begins and stays open over short interruptions; it is judged, and begun anew, when it
+/// is over while still waiting.
+#[derive(Default)]
+struct Gauge {
+    since: Option<Instant>,
+    waiting: bool,
+    moved: u64,
+}
+
+impl Gauge {
+    fn wait(&mut self, waiting: bool, now: Instant) {
+        self.waiting = waiting;
+        if waiting && self.since.is_none() {
+            (self.since, self.moved) = (Some(now), 0);
+        }
+    }
+
+    fn add(&mut self, n: usize) {
+        self.moved += n as u64;
+    }
+
+    fn is_below(&mut self, rate: u64, window: Duration, now: Instant) -> bool {
+        let Some(since) = self.since else { return false };
+        let past = now.saturating_duration_since(since);
+        if past < window {
+            return false;
+        }
+        let slow = self.waiting && (self.moved as f64) < rate as f64 * past.as_secs_f64();
+        (self.since, self.moved) = (self.waiting.then_some(now), 0);
+        slow
+    }
+}
+
+/// A request body under watch.
+#[derive(Default)]
+pub(crate) struct Upload {
+    total: Cell<u64>,
+    gauge: RefCell<Gauge>,
+    failed: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Upload {
+    /// Bytes that came.
+    pub(crate) fn total(&self) -> u64 {
+        self.total.get()
+    }
+
+    /// Something came, or did not; ready once the upload was found too slow.
+    pub(crate) fn poll(&self, read: Option<usize>, now: Instant, cx: &Context<'_>) -> Poll<()> {
+        if self.failed.get() {
+            return Poll::Ready(());
+        }
+        self.total.set(self.total.get() + read.unwrap_or(0) as u64);
+        let mut gauge = self.gauge.borrow_mut();
+        gauge.add(read.unwrap_or(0));
+        gauge.wait(read.is_none(), now);
+        if read.is_none() {
+            self.waker
+                .borrow_mut()
+                .get_or_insert_with(|| cx.waker().clone())
+                .clone_from(cx.waker());
+        }
+        Poll::Pending
+    }
+
+    fn fail(&self) {
+        self.failed.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn pulse(now: Instant) -> Pulse {
+        Pulse::new(Timeouts::default(), MinimumRates::default(), true, now)
+    }
+
+    #[test]
+    fn a_silent_connection_lapses_after_the_header_time_and_an_idle_one_after_the_idle_time() {
+        let t = Instant::now();
+        let p = pulse(t);
+        assert_eq!(p.judge(t + 9 * S, None), None);
+        assert_eq!(p.judge(t + 10 * S, None), Some(Lapse::Idle));
+        p.has_read(10, t);
+        p.request_begins(t);
+        assert_eq!(p.due(None), None);
+        assert_eq!(p.judge(t + 1000 * S, None), None);
+        p.request_ends(t + 20 * S);
+        assert_eq!(p.due(None), Some(t + 80 * S));
+        assert_eq!(p.due(Some(t + 21 * S)), Some(t + 21 * S));
+    }
+
+    #[test]
+    fn a_head_that_drips_lapses_counted_from_its_first_byte() {
+        let t = Instant::now();
+        let p = pulse(t);
+        p.has_read(1, t + 2 * S);
+        p.has_read(1, t + 9 * S);
+        assert_eq!(p.judge(t + 11 * S, Some(t)), None);
+        assert_eq!(p.judge(t + 12 * S, None), Some(Lapse::Head));
+    }
+
+    #[test]
+    fn a_reader_is_slow_only_while_bytes_wait_for_it() {
+        let t = Instant::now();
+        let p = pulse(t);
+        p.request_begins(t);
+        p.write_blocks(true, t);
+        assert_eq!(p.due(None), Some(t + 10 * S));
+        p.has_written(2400);
+        assert_eq!(p.judge(t + 10 * S, None), None);
+        p.has_written(100);
+        assert_eq!(p.judge(t + 20 * S, None), Some(Lapse::SlowReader));
+        p.write_blocks(false, t);
+        assert_eq!(p.judge(t + 90 * S, None), None);
+    }
+
+    #[test]
+    fn a_slow_upload_fails_alone() {
+        let t = Instant::now();
+        let p = pulse(t);
+        p.request_begins(t);
+        let (slow, waited_for) = (p.upload_begins(), p.upload_begins());
+        let cx = Context::from_waker(Waker::noop());
+        assert!(slow.poll(None, t, &cx).is_pending());
+        assert!(waited_for.poll(Some(1), t, &cx).is_pending());
+        assert_eq!(p.judge(t + 10 * S, None), None);
+        assert!(slow.poll(None, t, &cx).is_ready());
+        assert!(waited_for.poll(None, t, &cx).is_pending());
+        p.upload_ends(&slow);
+        p.upload_ends(&waited_for);
+        assert_eq!(p.due(None), None);
+    }
+}

@@ -1,0 +1,228 @@
+//! One request from its head to the last byte of its answer.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::header::{ACCEPT, REFERER, USER_AGENT};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode, Version};
+use telemetry::AccessRecord;
+use upstream::Endpoint;
+
+use crate::conn::{Conn, Tls};
+use crate::matched::Matched;
+use crate::pulse::Upload;
+
+/// What the access log and the metrics will say about a request. Dropping it says it, so that every way a request can
+/// end is counted, and counted once.
+pub(crate) struct Record {
+    conn: Rc<Conn>,
+    id: RequestId,
+    start: Instant,
+    method: Method,
+    target: Option<PathAndQuery>,
+    version: Version,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    wants_html: bool,
+    client_ip: IpAddr,
+    matched: Option<Rc<Matched>>,
+    upstream: Option<Endpoint>,
+    upstream_time: Option<Duration>,
+    upload: Option<Rc<Upload>>,
+    status: u16,
+    sent: u64,
+    tunnelled: Option<(u64, u64)>,
+    error: Option<Cow<'static, str>>,
+}
+
+impl Record {
+    /// A request whose head has come.
+    pub(crate) fn begin(conn: &Rc<Conn>, head: &Parts) -> Self {
+        let start = conn.worker.time.now();
+        conn.pulse.request_begins(start);
+        conn.worker.meters.in_flight.add(1);
+        let header = |name| head.headers.get(name).cloned();
+        let logged = conn.worker.logs_access();
+        Self {
+            id: conn.worker.next_id(),
+            start,
+            method: head.method.clone(),
+            target: head.uri.path_and_query().cloned(),
+            version: head.version,
+            user_agent: header(USER_AGENT).filter(|_| logged),
+            referer: header(REFERER).filter(|_| logged),
+            wants_html: head.headers.get(ACCEPT).is_some_and(names_html),
+            client_ip: conn.peer.ip(),
+            matched: None,
+            upstream: None,
+            upstream_time: None,
+            upload: None,
+            status: 0,
+            sent: 0,
+            tunnelled: None,
+            error: None,
+            conn: conn.clone(),
+        }
+    }
+
+    /// The id that the upstream, the log and an error page name.
+    pub(crate) fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// Whether the client reads HTML.
+    pub(crate) fn wants_html(&self) -> bool {
+        self.wants_html
+    }
+
+    /// The host the request is for.
+    pub(crate) fn is_for(&mut self, matched: &Rc<Matched>) {
+        self.matched = Some(matched.clone());
+    }
+
+    /// Who asked, by what trusted proxies say.
+    pub(crate) fn comes_from(&mut self, client: IpAddr) {
+        self.client_ip = client;
+    }
+
+    /// The body that is sent upstream.
+    pub(crate) fn uploads(&mut self, upload: &Rc<Upload>) {
+        self.upload = Some(upload.clone());
+    }
+
+    /// Who answers.
+    pub(crate) fn goes_to(&mut self, endpoint: &Endpoint) {
+        self.upstream = Some(endpoint.clone());
+    }
+
+    /// The head of the upstream's answer has come.
+    pub(crate) fn is_answered(&mut self) {
+        let time = self.conn.worker.time.now() - self.start;
+        self.upstream_time = Some(time);
+        self.conn.worker.meters.upstream_duration.observe(time);
+    }
+
+    /// The status the client gets.
+    pub(crate) fn answers(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+    }
+
+    /// `n` bytes of the answer's body were handed over.
+    pub(crate) fn sends(&mut self, n: usize) {
+        self.sent += n as u64;
+    }
+
+    /// Why the answer is not what the upstream meant. The first reason stays.
+    pub(crate) fn fails(&mut self, error: impl Into<Cow<'static, str>>) {
+        self.error.get_or_insert_with(|| error.into());
+    }
+
+    /// The request became a tunnel that moved these bytes: from the client, to the client.
+    pub(crate) fn tunnelled(&mut self, read: u64, written: u64) {
+        self.tunnelled = Some((read, written));
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let worker = &*self.conn.worker;
+        let now = worker.time.now();
+        let duration = now.saturating_duration_since(self.start);
+        self.conn.pulse.request_ends(now);
+        if self.status == 0 {
+            self.error.get_or_insert(Cow::Borrowed("the client went away"));
+        }
+        let (read, sent) = self
+            .tunnelled
+            .unwrap_or((self.upload.as_ref().map_or(0, |upload| upload.total()), self.sent));
+        worker.meters.in_flight.add(-1);
+        worker.meters.duration.observe(duration);
+        let matched = self.matched.as_deref();
+        matched.map_or(&worker.meters.unknown, |matched| &matched.meters).count(
+            self.status,
+            read,
+            sent,
+        );
+        if worker.logs_access() {
+            self.log(duration, read, sent);
+        }
+    }
+}
+
+impl Record {
+    fn log(&self, duration: Duration, read: u64, sent: u64) {
+        let worker = &*self.conn.worker;
+        let matched = self.matched.as_deref();
+        let tls = self.conn.tls.as_ref();
+        worker.log_access(&AccessRecord {
+            time: worker.time.date(self.start),
+            request_id: &self.id.text(),
+            remote: self.conn.remote,
+            client_ip: self.client_ip,
+            proto: protocol(self.version),
+            method: self.method.as_str(),
+            scheme: if tls.is_some() { "https" } else { "http" },
+            host: matched.map_or(b"", Matched::host),
+            uri: self.target.as_ref().map_or("", PathAndQuery::as_str).as_bytes(),
+            host_pattern: matched.and_then(Matched::pattern),
+            upstream: self.upstream.as_ref().map(|endpoint| endpoint as _),
+            status: self.status,
+            bytes_read: read,
+            bytes_sent: sent,
+            duration,
+            upstream_time: self.upstream_time,
+            tls_version: tls.map(|tls| tls.version),
+            tls_cipher: tls.map(|tls| tls.cipher),
+            server_name: tls.and_then(Tls::server_name),
+            user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+            referer: self.referer.as_ref().map(HeaderValue::as_bytes),
+            error: self.error.as_deref(),
+        });
+    }
+}
+
+/// Tells a request from all others, of this process and of others: a random number per worker and a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestId {
+    pub(crate) worker: u64,
+    pub(crate) count: u64,
+}
+
+impl RequestId {
+    /// 32 hexadecimal digits.
+    pub(crate) fn text(self) -> IdText {
+        let mut digits = [0; 32];
+        let number = (u128::from(self.worker) << 64) | u128::from(self.count);
+        for (digit, place) in digits.iter_mut().zip((0..32).rev()) {
+            *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
+        }
+        IdText(digits)
+    }
+}
+
+/// A [`RequestId`] as text.
+pub(crate) struct IdText([u8; 32]);
+
+impl std::ops::Deref for IdText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+fn names_html(accept: &HeaderValue) -> bool {
+    accept.as_bytes().windows(9).any(|part| part == b"text/html")
+}

@@ -1,0 +1,123 @@
+//! The pages for what goes wrong: the only place that turns an error into a status.
+
+use std::error::Error as _;
+use std::fmt::Write;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use upstream::BoxError;
+
+use crate::record::Record;
+
+/// Why a request is not answered by the app.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The gateway has no table yet.
+    NotReady,
+    /// No pattern matches; the status is a setting.
+    UnknownHost(StatusCode),
+    /// The connection's certificate does not cover the host (RFC 9110 §15.5.20).
+    Misdirected,
+    /// The request contradicts itself.
+    BadRequest(&'static str),
+    /// The client sends its body too slowly.
+    SlowBody,
+    /// The client's body can't be read to its end.
+    BrokenBody(BoxError),
+    /// The host has no upstream.
+    NoUpstream,
+    /// The upstream can't be reached or makes no sense.
+    BadGateway(upstream::Error),
+    /// The upstream takes too long.
+    TimedOut(upstream::Error),
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotReady | Self::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnknownHost(status) => *status,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::BadRequest(_) | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
+            Self::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// What the client is told. Nothing of what is behind the gateway.
+    fn explanation(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::NotReady => ("Starting", "This gateway does not know its hosts yet."),
+            Self::UnknownHost(_) => ("Unknown host", "No site of this name is served here."),
+            Self::Misdirected => {
+                ("Misdirected request", "This connection was made for another site.")
+            }
+            Self::BadRequest(_) => ("Bad request", "The request contradicts itself."),
+            Self::BrokenBody(_) => ("Bad request", "The request's body can't be read."),
+            Self::SlowBody => ("Request timeout", "The request came too slowly."),
+            Self::NoUpstream => ("Unavailable", "Nothing serves this site at the moment."),
+            Self::BadGateway(_) => ("Bad gateway", "The app behind this site does not answer."),
+            Self::TimedOut(_) => {
+                ("Gateway timeout", "The app behind this site took too long to answer.")
+            }
+        }
+    }
+
+    /// What the log is told.
+    fn cause(&self) -> String {
+        match self {
+            Self::BadGateway(error) | Self::TimedOut(error) => chain(error),
+            Self::BrokenBody(error) => error
+                .source()
+                .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+            Self::BadRequest(why) => format!("bad request: {why}"),
+            _ => self.explanation().0.to_lowercase(),
+        }
+    }
+}
+
+/// The page for a refusal: HTML for those who read it, else text. Names the request, so that its line in the access
+/// log can be found.
+pub(crate) fn page(refusal: &Refusal, record: &mut Record) -> Response<Bytes> {
+    record.fails(refusal.cause());
+    let (status, (title, text)) = (refusal.status(), refusal.explanation());
+    let (code, id) = (status.as_u16(), record.id().text());
+    let (kind, body) = match record.wants_html() {
+        true => ("text/html; charset=utf-8", html(code, title, text, &id)),
+        false => {
+            ("text/plain; charset=utf-8", format!("{code} {title}\n{text}\nRequest {}\n", &*id))
+        }
+    };
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
+}
+
+fn html(code: u16, title: &str, text: &str, id: &str) -> String {
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width\"><title>{code} {title}</title>\
+         <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem}}\
+         small{{color:#777}}</style>\
+         <h1>{code} {title}</h1><p>{text}</p><p><small>Request {id}</small></p></html>\n"
+    )
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &upstream::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(line, ": {error}");
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,151 @@
+//! What happens to a request, top to bottom.
+//!
+//! Framing is the guard's and hyper's, headers are [`rewrite`]'s, connections are [`upstream`]'s. Here it is decided
+//! which of the possible answers a request gets, and every way out goes through a [`Record`] that is written when the
+//! answer is over.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+use crate::body::{Reply, Source};
+use crate::conn::Conn;
+use crate::forward::{Forwarded, forward};
+use crate::matched::Matched;
+use crate::record::Record;
+use crate::respond::{Refusal, page};
+use crate::upgrade::Tunnel;
+
+const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
+
+/// Answers one request. Never fails: what goes wrong becomes a page, or breaks off the answer's body.
+pub(crate) async fn answer(
+    conn: Rc<Conn>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    let (head, body) = request.into_parts();
+    let version = head.version;
+    let mut record = Record::begin(&conn, &head);
+    let mut response = match decide(&conn, &mut record, head, body).await {
+        Ok(Outcome::Here(response)) => finish(record, response.map(Source::Page)),
+        Ok(Outcome::There(Forwarded::Response(response))) => {
+            finish(record, response.map(Source::Upstream))
+        }
+        Ok(Outcome::There(Forwarded::Switched(response, io))) => {
+            record.answers(response.status());
+            if let Some(guard) = &conn.guard {
+                guard.upgraded();
+            }
+            conn.tunnel.replace(Some(Tunnel::new(io, record)));
+            return Ok(response.map(|()| Reply::untold()));
+        }
+        Err(refusal) => {
+            let response = page(&refusal, &mut record);
+            finish(record, response.map(Source::Page))
+        }
+    };
+    if version != Version::HTTP_2 && conn.worker.is_closing() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// What a request comes to when nothing is wrong with it.
+enum Outcome {
+    /// An answer of our own.
+    Here(Response<Bytes>),
+    /// The upstream's.
+    There(Forwarded),
+}
+
+async fn decide(
+    conn: &Rc<Conn>,
+    record: &mut Record,
+    head: Parts,
+    body: Incoming,
+) -> Result<Outcome, Refusal> {
+    let host = host_of(&head)?;
+    let matched = Matched::find(conn, &host);
+    record.is_for(&matched);
+    if let Some(answer) = challenge(conn, &head, &matched) {
+        return Ok(Outcome::Here(answer));
+    }
+    let Some(route) = &matched.route else {
+        return Err(match conn.worker.tables.state().loaded {
+            true => Refusal::UnknownHost(conn.worker.settings.unknown_host_status),
+            false => Refusal::NotReady,
+        });
+    };
+    if matched.misdirected {
+        return Err(Refusal::Misdirected);
+    }
+    if conn.tls.is_none() && route.host.force_https {
+        return Ok(Outcome::Here(to_https(conn, &head, &matched)));
+    }
+    forward(conn, record, route, &host, head, body).await.map(Outcome::There)
+}
+
+/// The host a request is for, as the client wrote it: `:authority` or the one `Host` (RFC 9112 §3.2, RFC 9113 §8.3.1).
+/// The guard has judged HTTP/1 already; this holds even without it.
+fn host_of(head: &Parts) -> Result<HeaderValue, Refusal> {
+    let mut fields = head.headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Refusal::BadRequest("more than one Host"));
+    }
+    match (head.uri.authority(), field) {
+        (Some(target), Some(field)) if field.as_bytes() != target.as_str().as_bytes() => {
+            let same = field.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes());
+            if same { Ok(field.clone()) } else { Err(Refusal::BadRequest("two hosts")) }
+        }
+        (_, Some(field)) => Ok(field.clone()),
+        (Some(target), None) if head.version == Version::HTTP_2 => {
+            HeaderValue::from_str(target.as_str()).map_err(|_| Refusal::BadRequest("a bad host"))
+        }
+        (_, None) if head.version == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
+        (_, None) => Err(Refusal::BadRequest("no Host")),
+    }
+}
+
+/// The answer to a pending HTTP-01 challenge (RFC 8555 §8.3). Other tokens are the app's business.
+fn challenge(conn: &Conn, head: &Parts, matched: &Matched) -> Option<Response<Bytes>> {
+    let token = head.uri.path().strip_prefix(CHALLENGE_PATH)?;
+    let now = conn.worker.time.date(conn.worker.time.coarse()).into();
+    let answer = conn.worker.tables.challenge(matched.name()?, token, now)?;
+    let mut response = Response::new(Bytes::from(answer));
+    let kind = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Some(response)
+}
+
+/// Sends a client to HTTPS; path and query go with it byte for byte.
+fn to_https(conn: &Conn, head: &Parts, matched: &Matched) -> Response<Bytes> {
+    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let target = if target.starts_with('/') { target } else { "/" };
+    let host = matched.name().unwrap_or_default();
+    let location = match conn.worker.https_port {
+        443 => format!("https://{host}{target}"),
+        port => format!("https://{host}:{port}{target}"),
+    };
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = match head.method {
+        Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
+        _ => StatusCode::PERMANENT_REDIRECT,
+    };
+    // Made of a request's own parts: valid.
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+fn finish(mut record: Record, response: Response<Source>) -> Response<Reply> {
+    record.answers(response.status());
+    response.map(|source| Reply::new(source, record))
+}

@@ -1,0 +1,185 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use certs::CertTable;
+use hosttree::HostTree;
+use model::{
+    CertRecord, CertificateMode, Challenge, Host, HostPattern, Hostname, Revision, Timestamp,
+};
+use upstream::Endpoints;
+
+use crate::Error;
+use crate::digest::{Digest, of_cert, of_host};
+use crate::wanted::Wanted;
+
+/// Everything requests are answered from. Readers never wait for a writer.
+///
+/// One writer (`discovery`, or a test) applies records one by one: the same call for the first load, a change and a
+/// reconcile. A change costs as much as its record, however many there are.
+#[derive(Debug)]
+pub struct Tables {
+    hosts: ArcSwap<HostTree<Arc<Route>>>,
+    /// Grows with each change of `hosts`: tells whether an earlier lookup still holds.
+    generation: AtomicU64,
+    certs: Arc<CertTable>,
+    challenges: Mutex<HashMap<String, Challenge>>,
+    state: ArcSwap<TableState>,
+    wanted: Wanted,
+    book: Mutex<Book>,
+}
+
+/// What a host's requests are answered with; made once per change.
+#[derive(Debug)]
+pub struct Route {
+    /// The record.
+    pub host: Host,
+    /// Its upstreams, ready to be connected to.
+    pub endpoints: Endpoints,
+}
+
+/// Where the tables stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableState {
+    /// Whether there is a table at all, be it an empty or an old one. Until then every request gets 503.
+    pub loaded: bool,
+    /// The revision of the store the tables show; none when they come from elsewhere.
+    pub revision: Option<Revision>,
+    /// Whether the store can't be read, so that it may have moved on.
+    pub stale: bool,
+}
+
+/// What the writer remembers.
+#[derive(Debug, Default)]
+struct Book {
+    digest: Digest,
+    certs: HashMap<String, u64>,
+}
+
+impl Tables {
+    /// Empty tables that are not loaded; certificates go to `certs`.
+    pub fn new(certs: Arc<CertTable>) -> Self {
+        Self {
+            hosts: ArcSwap::default(),
+            generation: AtomicU64::new(0),
+            certs,
+            challenges: Mutex::default(),
+            state: ArcSwap::default(),
+            wanted: Wanted::default(),
+            book: Mutex::default(),
+        }
+    }
+
+    /// Sets or takes out a host. One that is not enabled is taken out.
+    pub fn apply_host(&self, pattern: &HostPattern, host: Option<Host>) {
+        let mut book = lock(&self.book);
+        let mut hosts = HostTree::clone(&self.hosts.load());
+        let hash = host.as_ref().map_or(0, of_host);
+        let old = match host.filter(|host| host.enabled) {
+            Some(host) => {
+                let endpoints = Endpoints::new(&host.upstreams, host.upstream_tls);
+                hosts.insert(pattern.as_str(), Arc::new(Route { host, endpoints }))
+            }
+            None => hosts.remove(pattern.as_str()),
+        };
+        book.digest.replace(old.map_or(0, |old| of_host(&old.host)), hash);
+        self.hosts.store(Arc::new(hosts));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Sets or takes out a certificate. Handshakes that wait for it go on.
+    ///
+    /// # Errors
+    /// When the record can't serve (a wrong PEM, a key of another certificate): what was there before stays.
+    pub fn apply_cert(&self, name: &HostPattern, cert: Option<CertRecord>) -> Result<(), Error> {
+        let mut book = lock(&self.book);
+        self.certs.apply(name.as_str(), cert.as_ref()).map_err(Error::Certificate)?;
+        let hash = cert.as_ref().map_or(0, of_cert);
+        let old = match &cert {
+            Some(_) => book.certs.insert(name.as_str().to_owned(), hash),
+            None => book.certs.remove(name.as_str()),
+        };
+        book.digest.replace(old.unwrap_or(0), hash);
+        Ok(())
+    }
+
+    /// Sets or takes out a pending challenge. Its `id` is what the caller keeps it under.
+    pub fn apply_challenge(&self, id: &str, challenge: Option<Challenge>) {
+        let mut challenges = lock(&self.challenges);
+        match challenge {
+            Some(challenge) => challenges.insert(id.to_owned(), challenge),
+            None => challenges.remove(id),
+        };
+    }
+
+    /// Says where the tables stand.
+    pub fn set_state(&self, state: TableState) {
+        self.state.store(Arc::new(state));
+    }
+
+    /// Where the tables stand.
+    pub fn state(&self) -> Arc<TableState> {
+        self.state.load_full()
+    }
+
+    /// The route for a normalised name.
+    pub fn route(&self, name: &str) -> Option<Arc<Route>> {
+        self.hosts.load().lookup(name).map(|entry| entry.value().clone())
+    }
+
+    /// Every pattern that matches a normalised name, the best first, each with the reason it won or lost.
+    pub fn explain(&self, name: &str) -> Vec<(String, String)> {
+        let hosts = self.hosts.load();
+        let candidates = hosts.candidates(name);
+        candidates.iter().map(|one| (one.pattern.to_owned(), one.why.to_string())).collect()
+    }
+
+    /// The certificates.
+    pub fn certs(&self) -> &Arc<CertTable> {
+        &self.certs
+    }
+
+    /// How many hosts are routed.
+    pub fn hosts(&self) -> usize {
+        self.hosts.load().len()
+    }
+
+    /// The fingerprint of hosts and certificates.
+    pub fn digest(&self) -> Digest {
+        lock(&self.book).digest
+    }
+
+    /// The names that handshakes want certificates for.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// A number that changes with each change of a host.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether a certificate for this name could come about: it is routed, none is there, and its host wants one.
+    pub(crate) fn awaits_cert(&self, name: &Hostname) -> bool {
+        let wants = |route: &Route| {
+            !matches!(route.host.certificate, CertificateMode::None | CertificateMode::Custom)
+        };
+        self.certs.find(name.as_str()).is_none()
+            && self.route(name.as_str()).is_some_and(|route| wants(&route))
+    }
+
+    /// The answer to an HTTP-01 challenge, if this token is pending for this name (RFC 8555 §8.3).
+    pub(crate) fn challenge(&self, name: &str, token: &str, now: Timestamp) -> Option<String> {
+        let challenges = lock(&self.challenges);
+        let fits = |one: &&Challenge| {
+            one.token == token && one.domain.as_str() == name && one.expires_at > now
+        };
+        challenges.values().find(fits).map(|one| one.key_authorisation.clone())
+    }
+}
+
+/// A poisoned lock is as good as a sound one here: what it guards is only ever replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,107 @@
+//! The one timer of a connection.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::time::{Sleep, sleep_until};
+
+use crate::conn::Conn;
+use crate::pulse::Lapse;
+
+/// How far ahead to look when nothing is due: what becomes due in the meantime is armed then.
+const LATER: Duration = Duration::from_secs(60);
+/// How long a client may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Watches over a connection in the task that drives it: its limits of time, and the end of the worker.
+///
+/// The timer is moved only when something is due earlier than it is armed for. Deadlines that move away, as they do
+/// with every request, cost nothing; the timer finds out when it fires.
+pub(crate) struct Watch {
+    conn: Rc<Conn>,
+    timer: Pin<Box<Sleep>>,
+    armed: Instant,
+    registered: bool,
+    closing: Pin<Box<dyn Future<Output = ()>>>,
+    listens: bool,
+    told: bool,
+    idle_until: Option<Instant>,
+}
+
+/// What a watch has to say.
+pub(crate) enum Notice {
+    /// The worker closes: no further requests. Said once.
+    Closing,
+    /// A limit was passed.
+    Lapse(Lapse),
+}
+
+impl Watch {
+    pub(crate) fn new(conn: &Rc<Conn>) -> Self {
+        let now = conn.worker.time.coarse();
+        let armed = conn.pulse.due(None).unwrap_or(now + LATER);
+        Self {
+            timer: Box::pin(sleep_until(armed.into())),
+            armed,
+            registered: false,
+            closing: Box::pin(conn.worker.closing()),
+            listens: false,
+            told: false,
+            idle_until: None,
+            conn: conn.clone(),
+        }
+    }
+
+    /// To be polled after each poll of the connection, until pending.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Notice> {
+        if self.hears_closing(cx) {
+            let grace = self.conn.worker.settings.drain.idle_grace;
+            self.idle_until = Some(self.conn.worker.time.now() + grace);
+            return Poll::Ready(Notice::Closing);
+        }
+        loop {
+            match self.conn.pulse.due(self.idle_until) {
+                Some(due) if due < self.armed => self.arm(due),
+                _ => {}
+            }
+            if self.registered && !self.timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            self.registered = true;
+            ready!(self.timer.as_mut().poll(cx));
+            let now = self.conn.worker.time.now();
+            if let Some(lapse) = self.conn.pulse.judge(now, self.idle_until) {
+                return Poll::Ready(Notice::Lapse(lapse));
+            }
+            let later = now + LATER;
+            self.arm(self.conn.pulse.due(self.idle_until).map_or(later, |due| due.min(later)));
+        }
+    }
+
+    /// Gives an idle client a moment more.
+    pub(crate) fn wait_for_goodbye(&mut self) {
+        let now = self.conn.worker.time.now();
+        self.conn.pulse.rest(now);
+        self.idle_until = Some(now + GOODBYE);
+    }
+
+    /// The future is polled once, to be woken by it; from then on a flag tells at no cost.
+    fn hears_closing(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.told {
+            return false;
+        }
+        let first = !std::mem::replace(&mut self.listens, true);
+        self.told =
+            self.conn.worker.is_closing() || (first && self.closing.as_mut().poll(cx).is_ready());
+        self.told
+    }
+
+    fn arm(&mut self, at: Instant) {
+        self.timer.as_mut().reset(at.into());
+        self.armed = at;
+        self.registered = false;
+    }
+}

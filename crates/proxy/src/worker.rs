@@ -1,0 +1,173 @@
+//! What the connections of one thread share.
+
+use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioTimer;
+use runtime::{Shutdown, Tasks};
+use telemetry::{AccessRecord, AccessWriter};
+use upstream::Upstreams;
+
+use crate::guard::{MAX_FIELDS, MAX_HEAD};
+use crate::meters::Meters;
+use crate::record::RequestId;
+use crate::time::Time;
+use crate::{Settings, Tables};
+
+/// How often the coarse time is refreshed and the access log handed over.
+const TICK: Duration = Duration::from_millis(100);
+/// How much of a request body a client may send before it is asked for more, per HTTP/2 stream and connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How much of answers is buffered per HTTP/2 stream while the client's window is closed.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// One thread of the data plane: nothing in here is shared with another.
+pub(crate) struct Worker {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) upstreams: Rc<Upstreams>,
+    pub(crate) meters: Meters,
+    pub(crate) time: Rc<Time>,
+    pub(crate) tls: Arc<rustls::ServerConfig>,
+    pub(crate) tasks: Tasks,
+    closing: Shutdown,
+    pub(crate) https_port: u16,
+    pub(crate) http1: http1::Builder,
+    pub(crate) http2: http2::Builder<LocalTasks>,
+    pub(crate) connections: Cell<usize>,
+    pub(crate) parked: Cell<usize>,
+    draining: Cell<bool>,
+    access: RefCell<AccessWriter>,
+    logs_access: bool,
+    ids: Cell<RequestId>,
+}
+
+/// What a worker is made of that is not its own.
+pub(crate) struct Parts {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) tls: Arc<rustls::ServerConfig>,
+    pub(crate) meters: Meters,
+    pub(crate) access: AccessWriter,
+    pub(crate) time: Time,
+    pub(crate) tasks: Tasks,
+    pub(crate) https_port: u16,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Rc<Self> {
+        let Parts { settings, tables, tls, meters, access, time, tasks, https_port } = parts;
+        Rc::new(Self {
+            upstreams: Upstreams::new(settings.upstream.clone(), tasks.clone()),
+            http1: http1(),
+            http2: http2(&settings, tasks.clone()),
+            logs_access: access.is_on(),
+            access: RefCell::new(access),
+            ids: Cell::new(RequestId { worker: RandomState::new().hash_one(()), count: 0 }),
+            connections: Cell::new(0),
+            parked: Cell::new(0),
+            draining: Cell::new(false),
+            closing: Shutdown::new(),
+            time: Rc::new(time),
+            settings,
+            tables,
+            meters,
+            tls,
+            tasks,
+            https_port,
+        })
+    }
+
+    /// Begins to close: wakes everybody who waits for [`Worker::closing`].
+    pub(crate) fn close(&self) {
+        self.draining.set(true);
+        self.closing.drain();
+    }
+
+    /// Whether connections are being closed.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Waits for [`Worker::close`].
+    pub(crate) fn closing(&self) -> impl Future<Output = ()> + 'static {
+        let closing = self.closing.clone();
+        async move { closing.draining().await }
+    }
+
+    /// A new request's id.
+    pub(crate) fn next_id(&self) -> RequestId {
+        let id = self.ids.get();
+        self.ids.set(RequestId { count: id.count.wrapping_add(1), ..id });
+        id
+    }
+
+    /// Whether there is an access log.
+    pub(crate) fn logs_access(&self) -> bool {
+        self.logs_access
+    }
+
+    /// Writes a line to the access log.
+    pub(crate) fn log_access(&self, record: &AccessRecord<'_>) {
+        self.access.borrow_mut().record(record);
+    }
+
+    /// Keeps the coarse time and hands over the access log, for ever.
+    pub(crate) async fn tick(&self) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = 0u32;
+        loop {
+            interval.tick().await;
+            self.time.tick();
+            ticks = ticks.wrapping_add(1);
+            if ticks.is_multiple_of(10) {
+                self.access.borrow_mut().flush();
+            }
+        }
+    }
+}
+
+/// Framing is checked before hyper sees a byte, time limits are the watch's: hyper is told to leave both alone.
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .half_close(true)
+        .header_read_timeout(None)
+        .max_headers(MAX_FIELDS)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(4 * MAX_HEAD);
+    builder
+}
+
+fn http2(settings: &Settings, tasks: Tasks) -> http2::Builder<LocalTasks> {
+    let mut builder = http2::Builder::new(LocalTasks(tasks));
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_concurrent_streams(settings.limits.streams)
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_pending_accept_reset_streams(20)
+        .keep_alive_interval(settings.timeouts.idle)
+        .keep_alive_timeout(settings.timeouts.header);
+    builder
+}
+
+/// Runs the streams of HTTP/2 connections on this thread, under the worker's tasks.
+#[derive(Clone)]
+pub(crate) struct LocalTasks(Tasks);
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalTasks {
+    fn execute(&self, stream: F) {
+        self.0.spawn_local("http2 stream", async move {
+            stream.await;
+        });
+    }
+}
