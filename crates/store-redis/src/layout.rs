@@ -1,0 +1,60 @@
+use store::{Collection, Key};
+
+/// The names of keys in Redis.
+///
+/// A collection `C` is a set `<prefix>C` of ids, a record is a hash `<prefix>C_<id>`. What is ours alone is called
+/// `<prefix>gw_…`, which no collection can be.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    prefix: String,
+}
+
+impl Layout {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// The set of a collection's ids.
+    pub(crate) fn index(&self, collection: Collection) -> String {
+        self.name(collection.name())
+    }
+
+    /// The hash of a record.
+    pub(crate) fn record(&self, key: &Key) -> String {
+        self.name(&key.to_string())
+    }
+
+    /// A hash of `epoch`, `n` and `log_from`, the last revision that the log does not have.
+    pub(crate) fn revision(&self) -> String {
+        self.name("gw_revision")
+    }
+
+    /// A sorted set of changed keys, each with the number of the last revision that changed it.
+    pub(crate) fn changes(&self) -> String {
+        self.name("gw_changes")
+    }
+
+    /// A sorted set of keys that expire, each with its time in milliseconds.
+    pub(crate) fn expiries(&self) -> String {
+        self.name("gw_expiries")
+    }
+
+    /// The channel that hints are published on.
+    pub(crate) fn hints(&self) -> String {
+        self.name("gw_hint")
+    }
+
+    /// A lock.
+    pub(crate) fn lock(&self, name: &str) -> String {
+        self.name(&format!("gw_lock_{name}"))
+    }
+
+    /// The counter of fencing tokens.
+    pub(crate) fn fence(&self) -> String {
+        self.name("gw_fence")
+    }
+
+    fn name(&self, rest: &str) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+}

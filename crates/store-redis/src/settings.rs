@@ -1,0 +1,117 @@
+use fred::types::RespVersion;
+use fred::types::config::{Config, ServerConfig};
+use model::Secret;
+
+use crate::Error;
+
+/// The schemes an address may have. The client library would take any other for plain TCP.
+const SCHEMES: [&str; 7] = [
+    "redis",
+    "rediss",
+    "redis-sentinel",
+    "rediss-sentinel",
+    "redis-cluster",
+    "rediss-cluster",
+    "redis+unix",
+];
+
+/// Where the store is and what its keys start with. One that exists can be connected to.
+///
+/// ```
+/// use model::Secret;
+/// use store_redis::RedisSettings;
+///
+/// let url = |text: &str| Secret::new(text.to_owned());
+/// assert!(RedisSettings::new(&url("redis://:password@127.0.0.1:6379/2"), "proxy_").is_ok());
+/// assert!(RedisSettings::new(&url("redis-cluster://a:7000?node=b:7000"), "{proxy}_").is_ok());
+/// let wrong = RedisSettings::new(&url("http://127.0.0.1"), "proxy_").unwrap_err();
+/// assert!(wrong.to_string().contains("redis-sentinel"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    pub(crate) config: Secret<Config>,
+    pub(crate) prefix: String,
+    pub(crate) log_limit: usize,
+}
+
+impl RedisSettings {
+    /// Reads an address: `redis://[user:password@]host[:port][/database]`, `rediss://` for TLS,
+    /// `redis-sentinel://host:port?sentinelServiceName=name[&node=host:port…]`,
+    /// `redis-cluster://host:port[?node=host:port…]`, `redis+unix:///path`.
+    ///
+    /// # Errors
+    /// When it is none of these, or the prefix does not fit a cluster.
+    pub fn new(url: &Secret<String>, prefix: &str) -> Result<Self, Error> {
+        let scheme = url.expose().split(':').next().unwrap_or_default();
+        if !SCHEMES.contains(&scheme) {
+            // All of it would be the scheme of a text without a colon, a password included.
+            let scheme = if url.expose().contains("://") { scheme } else { "…" };
+            return Err(Error::Scheme { scheme: scheme.to_owned() });
+        }
+        let mut config = Config::from_url(url.expose()).map_err(Error::Url)?;
+        let clustered = matches!(config.server, ServerConfig::Clustered { .. });
+        if clustered && !has_hash_tag(prefix) {
+            return Err(Error::Prefix { prefix: prefix.to_owned() });
+        }
+        config.version = RespVersion::RESP3;
+        // A store that is down at the start is as one that goes down later: keep trying.
+        config.fail_fast = false;
+        let config = Secret::new(config);
+        Ok(Self { config, prefix: prefix.to_owned(), log_limit: store::CHANGE_LOG })
+    }
+
+    /// The same, remembering this many changed records.
+    #[must_use]
+    pub fn with_log_limit(mut self, log_limit: usize) -> Self {
+        self.log_limit = log_limit;
+        self
+    }
+}
+
+/// Whether Redis hashes only a part of the prefix: what is between the first `{` and the next `}`.
+fn has_hash_tag(prefix: &str) -> bool {
+    let tag = prefix.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    tag.is_some_and(|(tag, _)| !tag.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str, prefix: &str) -> Result<RedisSettings, Error> {
+        RedisSettings::new(&Secret::new(url.to_owned()), prefix)
+    }
+
+    #[test]
+    fn every_shape_of_address_is_read() {
+        for url in [
+            "redis://127.0.0.1",
+            "redis://[::1]:6379/3",
+            "redis://user:p%40ss@redis.test:6380",
+            "rediss://redis.test",
+            "redis-sentinel://a.test:26379?sentinelServiceName=main&node=b.test:26379",
+            "redis+unix:///run/redis.sock",
+        ] {
+            let read = settings(url, "proxy_").unwrap();
+            assert!(!read.config.expose().fail_fast, "{url}");
+            assert!(!format!("{read:?}").contains("p@ss"));
+        }
+        assert!(settings("rediss://redis.test", "p_").unwrap().config.expose().tls.is_some());
+    }
+
+    #[test]
+    fn another_scheme_is_an_error_that_names_ours_and_hides_the_rest() {
+        for url in ["http://h:p@x", "embedded:./x", "hunter2", "", "REDIS://x", "tcp://x"] {
+            let error = settings(url, "proxy_").unwrap_err().to_string();
+            assert!(error.contains("redis+unix://"), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("h:p"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_needs_a_hash_tag() {
+        assert!(matches!(settings("redis-cluster://a:1", "proxy_"), Err(Error::Prefix { .. })));
+        assert!(matches!(settings("redis-cluster://a:1", "{}_"), Err(Error::Prefix { .. })));
+        assert!(settings("redis-cluster://a:1?node=b:2", "{proxy}_").is_ok());
+    }
+}
