@@ -130,3 +130,133 @@ fn change(
         covered.insert(key, list.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::LocalCa;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+    fn world() -> (LocalCa, CertTable) {
+        (LocalCa::generate(NOW).unwrap(), CertTable::new(NOW).unwrap())
+    }
+
+    fn record(ca: &LocalCa, name: &str, now: Timestamp) -> CertRecord {
+        ca.issue(&name.parse().unwrap(), now).unwrap()
+    }
+
+    fn found(table: &CertTable, name: &str) -> Option<String> {
+        table.find(name).map(|entry| entry.name().to_owned())
+    }
+
+    #[test]
+    fn exact_beats_wildcard_and_a_wildcard_is_one_label() {
+        let (ca, table) = world();
+        for name in ["*.a.test", "www.a.test", "[::1]", "10.0.0.1", "*.0.0.1"] {
+            table.apply(name, Some(&record(&ca, name, NOW))).unwrap();
+        }
+        for (name, expected) in [
+            ("www.a.test", Some("www.a.test")),
+            ("x.a.test", Some("*.a.test")),
+            ("a.test", Some("*.a.test")),
+            ("x.y.a.test", None),
+            ("test", None),
+            ("", None),
+            ("[::1]", Some("[::1]")),
+            ("10.0.0.1", Some("10.0.0.1")),
+        ] {
+            assert_eq!(found(&table, name).as_deref(), expected, "{name}");
+            assert!(expected.is_none() || table.find(name).unwrap().covers(name), "{name}");
+        }
+        // The base has a certificate of its own: it is preferred, and its end brings the other back.
+        table.apply("a.test", Some(&record(&ca, "a.test", NOW))).unwrap();
+        assert_eq!(found(&table, "a.test").as_deref(), Some("a.test"));
+        table.apply("a.test", None).unwrap();
+        assert_eq!(found(&table, "a.test").as_deref(), Some("*.a.test"));
+        assert_eq!(table.len(), 5);
+    }
+
+    #[test]
+    fn a_record_that_cannot_serve_leaves_the_one_before() {
+        let (ca, table) = world();
+        let good = record(&ca, "a.test", NOW);
+        table.apply("a.test", Some(&good)).unwrap();
+        let other = record(&ca, "b.test", NOW);
+        let broken = [
+            CertRecord { chain_pem: "no PEM".into(), ..good.clone() },
+            CertRecord { chain_pem: good.chain_pem.replace("MII", "AAA"), ..good.clone() },
+            CertRecord { key_pem: model::Secret::new("no PEM".to_owned()), ..good.clone() },
+            CertRecord { key_pem: other.key_pem.clone(), ..good.clone() },
+            CertRecord { name: good.name.clone(), ..other },
+        ];
+        let is: [fn(&Error) -> bool; 5] = [
+            |e| matches!(e, Error::Chain { .. }),
+            |e| matches!(e, Error::Leaf { .. } | Error::Chain { .. }),
+            |e| matches!(e, Error::Key { .. }),
+            |e| matches!(e, Error::Pair { .. }),
+            |e| matches!(e, Error::Coverage { covers, .. } if covers == "b.test"),
+        ];
+        for (record, is) in broken.iter().zip(is) {
+            let error = table.apply("a.test", Some(record)).unwrap_err();
+            assert!(is(&error), "{error:?}");
+            assert!(error.to_string().contains("\"a.test\""), "{error}");
+            assert_eq!(found(&table, "a.test").as_deref(), Some("a.test"));
+        }
+    }
+
+    #[test]
+    fn of_two_that_cover_a_name_the_longer_lasting_serves() {
+        let (ca, table) = world();
+        let later = NOW.plus(std::time::Duration::from_secs(3600));
+        // Two names for the same wildcard base: neither record is named after it.
+        table.apply("one", Some(&record(&ca, "*.a.test", NOW))).unwrap();
+        table.apply("two", Some(&record(&ca, "*.a.test", later))).unwrap();
+        let two = table.find("x.a.test").unwrap();
+        table.apply("one", None).unwrap();
+        assert!(Arc::ptr_eq(&two, &table.find("x.a.test").unwrap()));
+        table.apply("two", None).unwrap();
+        assert!(table.find("x.a.test").is_none());
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_the_certificate_and_by_no_other() {
+        let (ca, table) = world();
+        let mut waiting = Box::pin(table.wait_for("x.a.test"));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        table.apply("b.test", Some(&record(&ca, "b.test", NOW))).unwrap();
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let (entry, ()) = tokio::join!(waiting, async {
+            table.apply("*.a.test", Some(&record(&ca, "*.a.test", NOW))).unwrap();
+        });
+        assert_eq!(entry.name(), "*.a.test");
+    }
+
+    #[test]
+    fn what_no_certificate_can_cover_is_not_made() {
+        let (ca, _) = world();
+        for name in ["**.a.test", "a.*.test", "*.*.test", "*", "**", "*.**"] {
+            let error = ca.issue(&name.parse().unwrap(), NOW).unwrap_err();
+            assert!(matches!(error, Error::NotCoverable { .. }), "{name}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_made_certificate_says_what_it_is() {
+        let (ca, _) = world();
+        let made = record(&ca, "*.a.test", NOW);
+        let read = crate::inspect("x", &made.chain_pem).unwrap();
+        assert_eq!(read.names, ["*.a.test", "a.test"]);
+        assert_eq!((read.not_before, read.not_after), (made.not_before, made.not_after));
+        assert_eq!(NOW.since(read.not_before).as_secs(), 3600);
+        assert_eq!(read.not_after.since(NOW).as_secs(), 90 * 24 * 3600);
+        let root = crate::inspect("root", ca.root_pem()).unwrap();
+        assert_eq!(root.not_after.since(NOW).as_secs() / 86400, 3653);
+        // Near its own end the authority does not promise more than it has.
+        let late = root.not_after.as_millis() - 1_000_000;
+        let last = record(&ca, "a.test", Timestamp::from_millis(late));
+        assert_eq!(last.not_after, root.not_after);
+    }
+}
