@@ -1,4 +1,5 @@
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,11 +9,13 @@ use tokio::net::TcpStream;
 
 use crate::{Process, free_port, until};
 
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A `redis-server` of its own on a free port, without persistence.
 pub struct TestRedis {
     addr: SocketAddr,
     process: Process,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl TestRedis {
@@ -20,16 +23,24 @@ impl TestRedis {
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        command.args(["--port", &addr.port().to_string(), "--dir"]).arg(dir.path());
-        let process = Process::spawn("redis", command, dir.path());
-        let redis = Self { addr, process, _dir: dir };
-        until("redis answers", Duration::from_secs(10), async || {
-            (redis.try_command(&["PING"]).await.ok()?.trim() == "+PONG").then_some(())
-        })
-        .await;
+        let process = spawn(addr, dir.path());
+        let redis = Self { addr, process, dir };
+        redis.answers().await;
         redis
+    }
+
+    /// Saves what it holds and ends it.
+    pub async fn stop(&mut self) {
+        self.command(&["SAVE"]).await;
+        self.process.kill();
+        self.process.exit(PATIENCE).await;
+    }
+
+    /// Starts it again where it was, with what it held.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.ended().is_some(), "it still runs");
+        self.process = spawn(self.addr, self.dir.path());
+        self.answers().await;
     }
 
     /// Where it listens.
@@ -52,6 +63,13 @@ impl TestRedis {
         &mut self.process
     }
 
+    async fn answers(&self) {
+        until("redis answers", PATIENCE, async || {
+            (self.try_command(&["PING"]).await.ok()?.trim() == "+PONG").then_some(())
+        })
+        .await;
+    }
+
     async fn try_command(&self, words: &[&str]) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(self.addr).await?;
         let mut request = format!("*{}\r\n", words.len());
@@ -68,14 +86,23 @@ impl TestRedis {
     }
 }
 
+fn spawn(addr: SocketAddr, dir: &Path) -> Process {
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    command.args(["--port", &addr.port().to_string(), "--dir"]).arg(dir);
+    Process::spawn("redis", command, dir)
+}
+
 #[cfg(test)]
 mod tests {
     use super::TestRedis;
 
     #[tokio::test]
     async fn it_is_a_redis() {
-        let redis = TestRedis::start().await;
+        let mut redis = TestRedis::start().await;
         assert_eq!(redis.command(&["SET", "a", "b c"]).await, "+OK\r\n");
+        redis.stop().await;
+        redis.start_again().await;
         assert_eq!(redis.command(&["GET", "a"]).await, "$3\r\nb c\r\n");
     }
 }

@@ -78,6 +78,15 @@ impl System {
     pub fn builder() -> Builder {
         Builder { proxies: 1, settings: Vec::new() }
     }
+
+    /// Kills the control plane and starts it again on the same port.
+    pub async fn restart_api(&mut self) {
+        self.api_process.kill();
+        self.api_process.exit(READY).await;
+        let command = api_command(self.dir.path(), &self.redis, self.api_addr);
+        self.api_process = Process::spawn("api-again", command, self.dir.path());
+        ready("api again", self.api_addr, &mut self.api_process, true).await;
+    }
 }
 
 impl Builder {
@@ -119,18 +128,19 @@ impl Builder {
 }
 
 async fn start_api(dir: &Path, redis: &TestRedis) -> (SocketAddr, Process) {
-    let (ports, process) = start("api", dir, 1, |ports| {
-        let mut command = Command::new(binary("gatewright-api"));
-        shared_settings(&mut command, &dir.join("api-state"), redis);
-        command
-            .env("GATEWRIGHT_API_LISTEN", ports[0].to_string())
-            .env("GATEWRIGHT_LOOKUP_SOCKET", dir.join("lookup.sock"))
-            .env("GATEWRIGHT_ADMIN_PASSWORD", PASSWORD)
-            .env("GATEWRIGHT_SECRET_KEY", key('A'));
-        (command, ports[0])
-    })
-    .await;
+    let (ports, process) =
+        start("api", dir, 1, |ports| (api_command(dir, redis, ports[0]), ports[0])).await;
     (ports[0], process)
+}
+
+fn api_command(dir: &Path, redis: &TestRedis, listen: SocketAddr) -> Command {
+    let mut command = Command::new(binary("gatewright-api"));
+    shared_settings(&mut command, &dir.join("api-state"), redis);
+    command
+        .env("GATEWRIGHT_API_LISTEN", listen.to_string())
+        .env("GATEWRIGHT_ADMIN_PASSWORD", PASSWORD)
+        .env("GATEWRIGHT_SECRET_KEY", key('A'));
+    command
 }
 
 async fn start_proxy(
