@@ -1,5 +1,7 @@
 //! Real handshakes in memory: which certificate a client gets, by which version, and what happens when none fits.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail this way, in its helpers too")]
+
 use std::sync::Arc;
 
 use certs::{CertTable, Error, LocalCa, provider, server_config};
