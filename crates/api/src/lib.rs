@@ -7,6 +7,7 @@ mod extract;
 mod openapi;
 mod reader;
 mod routes;
+mod serve;
 pub mod types;
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use telemetry::Metrics;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+pub use serve::serve;
 
 /// What the API stands on.
 #[derive(Clone)]
