@@ -13,6 +13,7 @@ mod bad_input;
 mod big_bodies;
 mod docs;
 mod drain;
+mod durability;
 mod http_semantics;
 mod malformed;
 mod observability;

@@ -62,6 +62,11 @@ impl Api {
         self.call(Method::POST, path, Some(body), &[]).await
     }
 
+    /// `POST path` with JSON; `None` when there is no whole answer.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+        self.try_call(Method::POST, path, Some(body), &[]).await
+    }
+
     /// `PUT path` with JSON.
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
         self.call(Method::PUT, path, Some(body), &[]).await
@@ -80,6 +85,16 @@ impl Api {
         body: Option<&Value>,
         fields: &[(&str, &str)],
     ) -> Answer {
+        self.try_call(method, path, body, fields).await.expect("the API answers")
+    }
+
+    async fn try_call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        fields: &[(&str, &str)],
+    ) -> Option<Answer> {
         let mut request =
             Request::builder().method(method).uri(format!("http://{}{path}", self.addr));
         if let Some(token) = &self.token {
@@ -94,10 +109,10 @@ impl Api {
                 .body(client::full(json.to_string())),
             None => request.body(client::empty()),
         };
-        let mut connection = client::plain(self.addr).await.expect("the API listens");
-        let answer = connection.fetch(request.expect("a request")).await.expect("the API answers");
+        let mut connection = client::plain(self.addr).await.ok()?;
+        let answer = connection.fetch(request.expect("a request")).await.ok()?;
         let (head, body) = answer.into_parts();
-        Answer { status: head.status, headers: head.headers, body }
+        Some(Answer { status: head.status, headers: head.headers, body })
     }
 
     /// Routes `pattern` to `upstream`, over HTTPS and plain HTTP, and waits until every proxy does.
