@@ -4,8 +4,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::Error;
-use crate::codec::AnswerBody;
+use crate::{Error, codec, hyper_client};
 
 /// The body of an upstream's response. Dropping it before its end closes the connection.
 #[derive(Debug, Default)]
@@ -19,7 +18,8 @@ enum Inner {
     Empty,
     /// All of it, still to be handed over; the connection is free already.
     Full(Bytes),
-    Codec(Box<AnswerBody>),
+    Codec(Box<codec::AnswerBody>),
+    Hyper(Box<hyper_client::AnswerBody>),
 }
 
 impl From<Bytes> for UpBody {
@@ -28,8 +28,14 @@ impl From<Bytes> for UpBody {
     }
 }
 
-impl From<AnswerBody> for UpBody {
-    fn from(body: AnswerBody) -> Self {
+impl From<hyper_client::AnswerBody> for UpBody {
+    fn from(body: hyper_client::AnswerBody) -> Self {
+        Self { inner: Inner::Hyper(Box::new(body)) }
+    }
+}
+
+impl From<codec::AnswerBody> for UpBody {
+    fn from(body: codec::AnswerBody) -> Self {
         Self { inner: Inner::Codec(Box::new(body)) }
     }
 }
@@ -50,6 +56,7 @@ impl Body for UpBody {
                 Poll::Ready(Some(Ok(Frame::data(whole))))
             }
             Inner::Codec(body) => Pin::new(&mut **body).poll_frame(cx),
+            Inner::Hyper(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -58,6 +65,7 @@ impl Body for UpBody {
             Inner::Empty => true,
             Inner::Full(_) => false,
             Inner::Codec(body) => body.is_end_stream(),
+            Inner::Hyper(body) => body.is_end_stream(),
         }
     }
 
@@ -66,6 +74,7 @@ impl Body for UpBody {
             Inner::Empty => SizeHint::with_exact(0),
             Inner::Full(whole) => SizeHint::with_exact(whole.len() as u64),
             Inner::Codec(body) => body.size_hint(),
+            Inner::Hyper(body) => body.size_hint(),
         }
     }
 }

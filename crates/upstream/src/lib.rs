@@ -8,6 +8,7 @@ mod connect;
 mod endpoint;
 mod error;
 mod framing;
+mod hyper_client;
 mod message;
 mod pool;
 mod request_head;

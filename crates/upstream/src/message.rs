@@ -5,7 +5,8 @@ use http_body::Body;
 
 use crate::codec::Upload;
 use crate::error::BoxError;
-use crate::{UpBody, UpgradedIo};
+use crate::request_head::{BodyFraming, RequestHead};
+use crate::{Endpoint, UpBody, UpgradedIo};
 
 /// A request on its way to an upstream.
 ///
@@ -35,6 +36,23 @@ where
     /// sent in chunks, and only then with its trailers.
     pub fn new(method: Method, target: PathAndQuery, headers: HeaderMap, body: B) -> Self {
         Self { method, target, headers, upgrade: None, upload: Some(Upload::new(body)) }
+    }
+}
+
+impl<B> Outgoing<B> {
+    pub(crate) fn head<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        framing: BodyFraming,
+    ) -> RequestHead<'a> {
+        RequestHead {
+            endpoint,
+            method: &self.method,
+            target: &self.target,
+            headers: &self.headers,
+            upgrade: self.upgrade.as_ref(),
+            framing,
+        }
     }
 }
 

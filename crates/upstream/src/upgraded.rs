@@ -3,6 +3,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::stream::Stream;
@@ -11,13 +13,25 @@ use crate::stream::Stream;
 /// writing half only.
 #[derive(Debug)]
 pub struct UpgradedIo {
-    stream: Stream,
+    transport: Transport,
     leftover: Bytes,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Own(Stream),
+    Hyper(TokioIo<Upgraded>),
 }
 
 impl UpgradedIo {
     pub(crate) fn new(stream: Stream, leftover: Bytes) -> Self {
-        Self { stream, leftover }
+        Self { transport: Transport::Own(stream), leftover }
+    }
+}
+
+impl From<Upgraded> for UpgradedIo {
+    fn from(upgraded: Upgraded) -> Self {
+        Self { transport: Transport::Hyper(TokioIo::new(upgraded)), leftover: Bytes::new() }
     }
 }
 
@@ -28,7 +42,10 @@ impl AsyncRead for UpgradedIo {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.leftover.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, into);
+            return match &mut self.transport {
+                Transport::Own(stream) => Pin::new(stream).poll_read(cx, into),
+                Transport::Hyper(upgraded) => Pin::new(upgraded).poll_read(cx, into),
+            };
         }
         let take = self.leftover.len().min(into.remaining());
         into.put_slice(&self.leftover[..take]);
@@ -43,14 +60,23 @@ impl AsyncWrite for UpgradedIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        match &mut self.transport {
+            Transport::Own(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Hyper(upgraded) => Pin::new(upgraded).poll_write(cx, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.transport {
+            Transport::Own(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Hyper(upgraded) => Pin::new(upgraded).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.transport {
+            Transport::Own(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Hyper(upgraded) => Pin::new(upgraded).poll_shutdown(cx),
+        }
     }
 }

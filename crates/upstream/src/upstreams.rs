@@ -10,26 +10,32 @@ use runtime::Tasks;
 use crate::codec::{self, Codec};
 use crate::connect::Connector;
 use crate::error::BoxError;
+use crate::hyper_client::{self, HyperClient};
 use crate::pool::Pools;
-use crate::{Answer, Endpoint, Endpoints, Error, Outgoing, Settings};
+use crate::{Answer, Endpoint, Endpoints, Error, ExchangeKind, Outgoing, Settings};
 
 /// All upstream connections of one worker thread.
 #[derive(Debug)]
 pub struct Upstreams {
     connector: Connector,
-    codec: Rc<Codec>,
-    pools: Rc<Pools<codec::Connection>>,
+    exchange: Exchange,
     /// Where the next walk over a set of endpoints begins.
     turns: RefCell<HashMap<u64, Cell<usize>>>,
 }
 
+/// The two ways of speaking HTTP/1.1, each with its own connections.
+#[derive(Debug)]
+enum Exchange {
+    Codec(Rc<Codec>, Rc<Pools<codec::Connection>>),
+    Hyper(Rc<HyperClient>, Rc<Pools<hyper_client::Connection>>),
+}
+
 impl Upstreams {
     /// Nothing is connected yet. `tasks` own the little that runs beside requests.
-    pub fn new(settings: &Settings, tasks: &Tasks) -> Rc<Self> {
+    pub fn new(settings: Settings, tasks: Tasks) -> Rc<Self> {
         Rc::new(Self {
+            exchange: Exchange::new(&settings, tasks),
             connector: Connector::new(settings),
-            codec: Codec::new(settings),
-            pools: Pools::new(settings, tasks.clone()),
             turns: RefCell::default(),
         })
     }
@@ -59,13 +65,24 @@ impl Upstreams {
         B: Body<Data = Bytes> + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let pool = self.pools.of(endpoint);
-        codec::send(&self.codec, &self.connector, pool, outgoing, on_interim).await
+        match &self.exchange {
+            Exchange::Codec(codec, pools) => {
+                let pool = pools.of(endpoint);
+                codec::send(codec, &self.connector, pool, outgoing, on_interim).await
+            }
+            Exchange::Hyper(client, pools) => {
+                let pool = pools.of(endpoint);
+                hyper_client::send(client, &self.connector, pool, outgoing, on_interim).await
+            }
+        }
     }
 
     /// Closes every unused connection, and from now on each one when its request is done. For the end of a drain.
     pub fn close(&self) {
-        self.pools.close();
+        match &self.exchange {
+            Exchange::Codec(_, pools) => pools.close(),
+            Exchange::Hyper(_, pools) => pools.close(),
+        }
     }
 
     fn next_turn(&self, id: u64) -> usize {
@@ -76,5 +93,17 @@ impl Upstreams {
         }
         let turn = turns.entry(id).or_default();
         turn.replace(turn.get().wrapping_add(1))
+    }
+}
+
+impl Exchange {
+    fn new(settings: &Settings, tasks: Tasks) -> Self {
+        match settings.exchange {
+            ExchangeKind::Codec => Self::Codec(Codec::new(settings), Pools::new(settings, tasks)),
+            ExchangeKind::Hyper => {
+                let client = HyperClient::new(settings, tasks.clone());
+                Self::Hyper(client, Pools::new(settings, tasks))
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body;
 use tokio::time::{Sleep, sleep};
 
@@ -17,7 +17,7 @@ use crate::connect::Connector;
 use crate::error::BoxError;
 use crate::framing::{self, Framing};
 use crate::pool::Pool;
-use crate::request_head::{RequestHead, is_interim};
+use crate::request_head::is_interim;
 use crate::{Answer, Endpoint, Error, Outgoing, Problem, UpBody, UpgradedIo};
 
 /// Interim responses borne before the final one.
@@ -330,21 +330,4 @@ where
     B::Error: Into<BoxError>,
 {
     Box::new(move |stream, cx| upload.poll(stream, cx))
-}
-
-impl<B> Outgoing<B> {
-    fn head<'a>(
-        &'a self,
-        endpoint: &'a Endpoint,
-        framing: crate::request_head::BodyFraming,
-    ) -> RequestHead<'a> {
-        RequestHead {
-            endpoint,
-            method: &self.method,
-            target: &self.target,
-            headers: &self.headers,
-            upgrade: self.upgrade.as_ref().filter(|value: &&HeaderValue| !value.is_empty()),
-            framing,
-        }
-    }
 }

@@ -70,6 +70,12 @@ where
         }
     }
 
+    /// The body itself, for another hand to send.
+    pub(crate) fn into_body(self) -> B {
+        self.body
+    }
+
+    /// How the whole body is framed.
     pub(crate) fn framing(&self) -> BodyFraming {
         match (self.framing, self.first) {
             // What is left to send of a length counts down; before the first byte it is all.

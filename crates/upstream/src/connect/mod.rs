@@ -26,11 +26,11 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         Self {
             limit: settings.connect_timeout,
             resolver: Resolver::new(settings.resolve_ttl),
-            tls: ClientTls::new(settings.extra_roots.clone()),
+            tls: ClientTls::new(settings.extra_roots),
         }
     }
 
