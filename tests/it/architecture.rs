@@ -10,6 +10,7 @@ use serde_json::Value;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("api", &["model", "control", "telemetry"]),
     ("auth", &["model"]),
+    ("bench", &[]),
     ("certs", &["model", "hosttree"]),
     ("config", &["model"]),
     (
