@@ -33,8 +33,8 @@ pub(crate) type Given = BTreeMap<&'static str, (String, Place)>;
 pub(crate) enum Place {
     Flag(String),
     Variable(String),
-    /// The file and the line.
-    File(PathBuf, usize),
+    /// The file, the line and the key, if it is about one that is known.
+    File(PathBuf, usize, String),
     Default(&'static str),
 }
 
@@ -43,7 +43,10 @@ impl fmt::Display for Place {
         match self {
             Self::Flag(flag) => write!(f, "--{flag}"),
             Self::Variable(variable) => f.write_str(variable),
-            Self::File(path, line) => write!(f, "{} line {line}", path.display()),
+            Self::File(path, line, key) if key.is_empty() => {
+                write!(f, "{} line {line}", path.display())
+            }
+            Self::File(path, line, key) => write!(f, "{} line {line} ({key})", path.display()),
             Self::Default(name) => f.write_str(name),
         }
     }
@@ -160,31 +163,31 @@ impl Gathered {
             Ok(text) => text,
             Err(error) => return self.problem(path.display(), format!("can't be read: {error}")),
         };
-        let place = |offset: usize| {
+        let place = |offset: usize, key: &str| {
             let line = 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
-            Place::File(path.to_owned(), line)
+            Place::File(path.to_owned(), line, key.to_owned())
         };
         let (table, errors) = DeTable::parse_recoverable(&text);
         for error in errors {
             self.problem(
-                place(error.span().map_or(0, |span| span.start)),
+                place(error.span().map_or(0, |span| span.start), ""),
                 error.message().to_owned(),
             );
         }
         for (key, value) in table.get_ref() {
-            let place = place(key.span().start);
-            let (name, is_file) = match find(|setting| setting.key(), key.get_ref(), "_file") {
+            let (start, key) = (key.span().start, key.get_ref());
+            let (name, is_file) = match find(|setting| setting.key(), key, "_file") {
                 Some(found) => found,
                 None => {
-                    self.problem(place, format!("there is no setting {:?}", key.get_ref()));
+                    self.problem(place(start, ""), format!("there is no setting {key:?}"));
                     continue;
                 }
             };
             match text_of(value.get_ref()) {
-                Some(text) => self.insert(name, text, place, is_file),
+                Some(text) => self.insert(name, text, place(start, key), is_file),
                 None => {
                     let kind = value.get_ref().type_str();
-                    self.problem(place, format!("{} can't be a {kind}", key.get_ref()));
+                    self.problem(place(start, key), format!("can't be a {kind}"));
                 }
             }
         }

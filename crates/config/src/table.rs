@@ -86,8 +86,8 @@ impl Setting {
 pub(crate) const PREFIX: &str = "GATEWRIGHT_";
 
 /// Variables of ours that are no settings: the file's name and what the command line client reads.
-pub(crate) const OTHER_VARIABLES: [&str; 3] =
-    ["GATEWRIGHT_API", "GATEWRIGHT_CONFIG", "GATEWRIGHT_TOKEN"];
+pub(crate) const OTHER_VARIABLES: [&str; 4] =
+    ["GATEWRIGHT_API", "GATEWRIGHT_CONFIG", "GATEWRIGHT_PASSWORD", "GATEWRIGHT_TOKEN"];
 
 const PROXY: &[Program] = &[Program::Proxy];
 const API: &[Program] = &[Program::Api];

@@ -52,7 +52,7 @@ fn file(dir: &Path, text: &str) -> String {
 fn defaults_of_the_services() {
     let (settings, warnings) = run(proxy(&[], &Env::default()));
     assert_eq!(warnings, Vec::<String>::new());
-    assert_eq!(settings.common.store, StoreUrl::Redis("redis://127.0.0.1:6379".into()));
+    assert_eq!(settings.common.store.to_string(), "redis://127.0.0.1:6379");
     assert_eq!(settings.http, [Listen::Address("[::]:80".parse().unwrap())]);
     assert_eq!(settings.https, [Listen::Address("[::]:443".parse().unwrap())]);
     assert_eq!(settings.unknown_host_status, 404);
@@ -103,8 +103,8 @@ fn every_mistake_is_told_at_once_with_its_place() {
     let lines = lines(proxy(&["--idle-timeout=soon", "--config", &file], &env));
     for wanted in [
         "gatewright.toml line 4: there is no setting \"htpp_listen\"",
-        "gatewright.toml line 5: log can't be a table",
-        "gatewright.toml line 2: \"0\" is neither cores nor a number from 1 to 1024",
+        "gatewright.toml line 5 (log): can't be a table",
+        "gatewright.toml line 2 (workers): \"0\" is neither cores nor a number from 1 to 1024",
         "GATEWRIGHT_STORE: \"ftp://x\" has none of the schemes",
         "GATEWRIGHT_TRUSTED_PROXIES: \"nonsense\" is no address",
         "--idle-timeout: \"soon\" is no duration",

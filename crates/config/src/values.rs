@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use model::Secret;
 
 /// A place to listen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +43,7 @@ pub enum StoreUrl {
     Embedded(PathBuf),
     /// On Redis, by this URL, whose scheme is one of those allowed. It may hold a password: `Debug` and `Display` leave
     /// that out.
-    Redis(String),
+    Redis(Secret<String>),
 }
 
 const REDIS_SCHEMES: [&str; 7] = [
@@ -59,7 +60,7 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded(directory) => write!(f, "embedded:{}", directory.display()),
-            Self::Redis(url) => f.write_str(&without_password(url)),
+            Self::Redis(url) => f.write_str(&without_password(url.expose())),
         }
     }
 }
@@ -80,7 +81,7 @@ pub(crate) fn store_url(text: &str) -> Result<StoreUrl, String> {
     match text.split_once("://") {
         Some((scheme, "")) if REDIS_SCHEMES.contains(&scheme) => Err("names no server".to_owned()),
         Some((scheme, _)) if REDIS_SCHEMES.contains(&scheme) => {
-            Ok(StoreUrl::Redis(text.to_owned()))
+            Ok(StoreUrl::Redis(Secret::new(text.to_owned())))
         }
         _ => Err(format!("has none of the schemes {}://, embedded:", REDIS_SCHEMES.join("://, "))),
     }
@@ -220,7 +221,7 @@ mod tests {
                 "redis-sentinel://h?a=b&sentinelPassword=***",
             ),
         ] {
-            assert_eq!(StoreUrl::Redis(url.to_owned()).to_string(), shown);
+            assert_eq!(store_url(url).unwrap().to_string(), shown);
         }
     }
 
