@@ -20,10 +20,14 @@ pub(super) async fn run(
     streams: usize,
     mut stopped: watch::Receiver<bool>,
 ) -> Vec<Record> {
-    let mut records = Vec::new();
-    let Ok(mut connection) = client::h2(&front, &schedule.plan.host).await else {
-        return records;
+    let mut connection = match client::h2(&front, &schedule.plan.host).await {
+        Ok(connection) => connection,
+        Err(_) => {
+            let (id, due) = schedule.next();
+            return vec![Record { id, latency: due.elapsed(), at: due, ending: Ending::Abandoned }];
+        }
     };
+    let mut records = Vec::new();
     let mut open = JoinSet::new();
     loop {
         let (id, due) = schedule.next();
