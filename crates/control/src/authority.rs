@@ -19,7 +19,11 @@ impl Control {
             return Ok(found);
         }
         let made = LocalCa::generate(self.now()).map_err(|error| Error::Internal(error.into()))?;
-        let record = LocalCaRecord { root_pem: made.root_pem().to_owned(), key_pem: made.key_pem() };
+        let record = LocalCaRecord {
+            cert_pem: made.root_pem().to_owned(),
+            key_pem: made.key_pem(),
+            created_at: self.now(),
+        };
         match self.store().put(&record, Expect::Absent).await {
             Err(store::Error::Conflict { .. }) => {
                 let theirs = self.stored_authority().await?;
@@ -32,7 +36,7 @@ impl Control {
     async fn stored_authority(&self) -> Result<Option<LocalCa>, Error> {
         let found = self.store().get::<LocalCaRecord>(LocalCaRecord::ID).await?;
         found
-            .map(|found| LocalCa::from_pem(&found.value.root_pem, &found.value.key_pem))
+            .map(|found| LocalCa::from_pem(&found.value.cert_pem, &found.value.key_pem))
             .transpose()
             .map_err(|error| Error::Internal(error.into()))
     }

@@ -338,10 +338,7 @@ fn certificate_status(host: &Host, tables: &Tables, now: Timestamp) -> CertStatu
     if host.certificate == CertificateMode::None {
         return CertStatus::None;
     }
-    let pattern = host.pattern.as_str();
-    let wildcard = pattern.split_once('.').map(|(_, parent)| format!("*.{parent}"));
-    let found = tables.certs.get(pattern).or_else(|| tables.certs.get(&wildcard?));
-    match found {
+    match tables.covering(host.pattern.as_str()) {
         None => CertStatus::Pending,
         Some(cert) if cert.not_after > now => CertStatus::Valid,
         Some(_) => CertStatus::Expired,

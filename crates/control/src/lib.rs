@@ -1,9 +1,41 @@
-//! The use cases of the control plane and what keeps it going by itself. Knows no HTTP, no Redis and no ACME.
+//! The use cases of the control plane, and what it does by itself. Knows no HTTP, no Redis and no ACME.
+//!
+//! [`Control`] checks who may do what, keeps the promises of the store (entity tags, one truth for all replicas) and
+//! words what went wrong without saying how it is told ([`Error`]). Any number of replicas work on one store: what must
+//! happen once is decided by an expectation in a commit or under a lock.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use control::{Bootstrap, Control, Cost, HostSpec};
+//! use model::Secret;
+//! use runtime::Clock;
+//! use store::{MemoryBackend, Sealer, Store};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let clock = Clock::system();
+//! let store = Store::new(Arc::new(MemoryBackend::new()?), Sealer::new(None, None, true)?, clock.clone());
+//! let control = Control::new(store, clock, Cost::new(4)?)?;
+//!
+//! let Bootstrap::CreatedWith(admin, password) = control.bootstrap(&"admin".parse()?, None).await? else {
+//!     return Err("there were accounts".into());
+//! };
+//! let login = control.login(admin.as_str(), password, "127.0.0.1".parse()?).await?;
+//! let actor = control.authenticate(login.token.expose()).await?;
+//!
+//! control.hosts().create(&actor, "*.app.test".parse()?, HostSpec::default(), false).await?;
+//! let found = control.lookup(&actor, "www.app.test".parse()?).await?;
+//! assert_eq!(found.matched.as_deref(), Some("*.app.test"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod actor;
 mod agenda;
 mod applied;
+mod authority;
+mod certificates;
 mod error;
 mod hosts;
 mod limits;
@@ -21,7 +53,7 @@ use auth::Token;
 pub use auth::{Cost, check_password};
 use model::{Revision, Timestamp};
 pub use runtime::TaskStatus;
-use runtime::{Activator, Clock, Shutdown};
+use runtime::{Activator, Clock, Shutdown, drive};
 use store::Store;
 
 pub use actor::Actor;
@@ -33,10 +65,13 @@ pub use sessions::Login;
 pub use status::{CertificateDue, ProxyStatus, Status};
 pub use users::{Bootstrap, UserPage, UserPatch, UserView, Users};
 
+use certificates::Certificates;
 use limits::LoginLimits;
 use mirror::{Mirror, Tables};
 use passwords::PasswordWorker;
 
+/// How often the certificates are looked after when nothing wakes them.
+const TURN: Duration = Duration::from_secs(1);
 /// How long a lock lasts when its holder dies.
 const LOCK: Duration = Duration::from_secs(20);
 /// How often a lock that somebody has is asked for, and how long in between.
@@ -84,7 +119,20 @@ impl Control {
 
     /// What the control plane does by itself, until the drain: keeps the certificates of the local authority in order.
     pub async fn run(self, shutdown: Shutdown) {
-        shutdown.draining().await;
+        let mut hints = self.store().backend().watch();
+        let activator = self.certificates_activator().clone();
+        let task = Certificates::new(self.clone());
+        let driving = drive(task, TURN, activator.clone(), shutdown, self.clock().clone());
+        let waking = async {
+            loop {
+                hints.next().await;
+                activator.wake();
+            }
+        };
+        tokio::select! {
+            () = driving => {}
+            () = waking => {}
+        }
     }
 
     fn store(&self) -> &Store {
@@ -117,6 +165,10 @@ impl Control {
         self.0.mirror.refresh(&self.0.store).await
     }
 
+    fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
     fn certificates_activator(&self) -> &Activator {
         &self.0.certificates
     }
@@ -145,15 +197,5 @@ impl Control {
             self.clock().sleep(LOCK_PAUSE).await;
         }
         Err(Error::Busy { retry_after: Duration::from_secs(1) })
-    }
-}
-
-impl Control {
-    /// The root certificate of the local authority, PEM.
-    ///
-    /// # Errors
-    /// Not there yet.
-    pub async fn ca_root_pem(&self) -> Result<String, Error> {
-        Err(Error::Internal("not there yet".into()))
     }
 }

@@ -52,8 +52,13 @@ pub(crate) struct CertFacts {
 impl CertFacts {
     /// When it is time for the next one: two thirds of its own lifetime are over.
     pub(crate) fn renew_at(&self) -> Timestamp {
-        self.not_before.plus(self.not_after.since(self.not_before) / 3 * 2)
+        renew_at(self.not_before, self.not_after)
     }
+}
+
+/// When a certificate of this validity is to be replaced.
+pub(crate) fn renew_at(not_before: Timestamp, not_after: Timestamp) -> Timestamp {
+    not_before.plus(not_after.since(not_before) / 3 * 2)
 }
 
 impl Mirror {
@@ -111,6 +116,12 @@ impl Tables {
         let mut rest = self.patterns.range::<str, _>((from, Bound::Unbounded));
         let page = rest.by_ref().take(limit).cloned().collect();
         (page, rest.next().is_some())
+    }
+
+    /// The certificate that a client asking for a name or pattern is given: its own, or that of the wildcard above.
+    pub(crate) fn covering(&self, name: &str) -> Option<&CertFacts> {
+        let wildcard = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        self.certs.get(name).or_else(|| self.certs.get(&wildcard()?))
     }
 
     fn apply_host(&mut self, id: &str, host: Option<&Host>) {
