@@ -11,6 +11,7 @@ mod architecture;
 mod bad_config;
 mod bad_input;
 mod big_bodies;
+mod certificates;
 mod docs;
 mod drain;
 mod durability;

@@ -52,6 +52,11 @@ impl Api {
         Self { addr, token: Some(token.to_owned()) }
     }
 
+    /// The session's token; panics when not logged in.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().expect("logged in")
+    }
+
     /// `GET path`.
     pub async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None, &[]).await
