@@ -33,6 +33,8 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 mod embedded;
 mod error;
 mod key;

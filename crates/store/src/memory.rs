@@ -292,3 +292,21 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::conformance::{Subject, suite};
+
+    #[tokio::test]
+    async fn it_conforms() {
+        suite(async || {
+            let (clock, hand) = Clock::manual(SystemTime::UNIX_EPOCH);
+            let backend = Arc::new(MemoryBackend::with(clock, 60).unwrap());
+            Subject { first: backend.clone(), second: backend, log_limit: 60, hand: Some(hand) }
+        })
+        .await;
+    }
+}

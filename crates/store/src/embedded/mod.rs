@@ -13,6 +13,8 @@ use crate::{
 
 mod open;
 mod read;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod write;
 
