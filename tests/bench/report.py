@@ -1,0 +1,80 @@
+"""The table, and the page that keeps it."""
+from __future__ import annotations
+
+import os
+import platform
+import re
+import statistics
+import time
+from pathlib import Path
+
+FIGURES = ("rps", "cpu", "user", "system", "p50", "p99", "p999", "memory", "errors")
+
+
+def medians(rows):
+    """One row for each scenario and peer."""
+    groups: dict = {}
+    for row in rows:
+        groups.setdefault((row["scenario"], row["peer"]), []).append(row)
+    return [{"scenario": scenario, "peer": peer,
+             **{figure: statistics.median(row[figure] for row in group) for figure in FIGURES}}
+            for (scenario, peer), group in groups.items()]
+
+
+def table(rows, titles):
+    """Markdown. `vs best` is what a request costs of the cheapest of the others: below 1 is better than all of them."""
+    lines = ["| scenario | proxy | CPU µs/request (user + system) | vs best other | requests/s | p50 µs | p99 µs "
+             "| p99.9 µs | memory MiB | errors |", "|---|---|---|---|---|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: (list(titles).index(row["scenario"]), row["cpu"])):
+        others = [other["cpu"] for other in rows
+                  if other["scenario"] == row["scenario"] and other["peer"] != row["peer"]]
+        ratio = f"{row['cpu'] / min(others):.2f}" if others and min(others) else ""
+        lines.append(
+            f"| {titles[row['scenario']]} | {row['peer']} | {row['cpu']:.2f} ({row['user']:.1f} + {row['system']:.1f}) "
+            f"| {ratio} | {row['rps']:,.0f} | {row['p50']:,.0f} | {row['p99']:,.0f} | {row['p999']:,.0f} "
+            f"| {row['memory']:.1f} | {row['errors']:.0f} |")
+    return "\n".join(lines)
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    release = re.search(r'PRETTY_NAME="(.*)"', Path("/etc/os-release").read_text())
+    return (f"{os.cpu_count()} × {cpu[1] if cpu else platform.machine()}, Linux {platform.release().split('-')[0]}, "
+            f"{release[1] if release else platform.system()}")
+
+
+def page(rows, titles, versions, rounds, seconds):
+    peers = "\n".join(f"| {name} | {version} | {notes} |" for name, (version, notes) in versions.items())
+    return f"""# Benchmarks
+
+Written by `tests/bench/run`; run it again rather than edit it. {time.strftime("%d %B %Y")}, {machine()}.
+
+{table(rows, titles)}
+
+Medians of {rounds} rounds of {seconds} s, interleaved: every proxy once, then every proxy again. `vs best other` divides a
+proxy's CPU time per request by that of the cheapest of the others; below 1 it is cheaper than all of them.
+
+| proxy | version | |
+|---|---|---|
+{peers}
+
+## Method
+
+* The proxy has core 0 to itself, with one worker; the app and the load generator share core 1.
+* CPU time is what the kernel booked to all processes of the proxy (`/proc/PID/stat`, user and system) divided by the
+  requests answered. It is the figure to compare: a busy neighbour moves requests per second and latencies much more.
+* The app answers 1 KiB over keep-alive connections, on one thread of epoll. All proxies keep connections to it open
+  and add `X-Forwarded-For`, `-Proto` and `-Host`.
+* *plain*, *TLS*: wrk, 64 keep-alive connections with a request at a time. *new TLS connections*: 16 at a time, a full
+  TLS 1.3 handshake with X25519 and ECDSA P-256, one request, close. *HTTP/2*: h2load, 32 connections, 10 streams each.
+* Memory is the proportional set size after the scenario, in a process that was started for it.
+* Gatewright runs as `gatewright-proxy` fed by `gatewright-api` over Redis; both of those run on core 1 and are not counted,
+  the proxy's own work to follow them is.
+
+## Caveats
+
+* Gatewright writes its access log and counts its metrics; the others do neither, as configured here.
+* Where a proxy needs less than the load generator does, core 1 is the limit and requests per second say little.
+* Two cores on one machine, loopback, small answers: the ranking on your network with your traffic may be another.
+* Differences under some 5 % are ties: the same program differs by as much from run to run.
+"""
