@@ -39,7 +39,7 @@ pub struct Parts {
 pub fn router(parts: Parts) -> Router {
     let (router, description) = described().split_for_parts();
     let Parts { control, metrics, ready } = parts;
-    let app = App { control, metrics, ready, openapi: text(completed(description)).into() };
+    let app = App { control, metrics, ready, openapi: text(&completed(description)).into() };
     router
         .fallback(async || error::Failure::unknown_route())
         .method_not_allowed_fallback(async || error::Failure::method_not_allowed())
@@ -49,7 +49,7 @@ pub fn router(parts: Parts) -> Router {
 
 /// The description of the API, OpenAPI 3.1 in JSON, as `GET /api/openapi.json` answers it.
 pub fn openapi() -> String {
-    text(completed(described().into_openapi()))
+    text(&completed(described().into_openapi()))
 }
 
 #[derive(Clone)]
@@ -85,9 +85,9 @@ fn completed(mut description: OpenApi) -> OpenApi {
     description
 }
 
-fn text(description: OpenApi) -> String {
+fn text(description: &OpenApi) -> String {
     // Plain data: there is nothing in it that JSON can't say.
-    let mut text = serde_json::to_string_pretty(&description).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(description).unwrap_or_default();
     text.push('\n');
     text
 }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use runtime::BoxError;
+use store::Collection;
 
 /// A wrong value in what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,9 @@ pub enum Error {
     /// Read it again: it is no longer what the caller expected.
     #[error("{0} has changed since it was read")]
     Stale(Subject),
+    /// Delete it and make it anew: what another program stored there can't be understood.
+    #[error("{0} is stored in a form that can't be read; delete it and make it anew")]
+    Unreadable(Subject, #[source] BoxError),
     /// Something that would leave nobody in charge, or another rule beyond a single value.
     #[error("{0}")]
     Refused(&'static str),
@@ -102,6 +106,12 @@ impl Error {
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
+            store::Error::BadRecord(bad) if bad.key.collection == Collection::Host => {
+                Self::Unreadable(Subject::host(&bad.key.id), bad.into())
+            }
+            store::Error::BadRecord(bad) if bad.key.collection == Collection::User => {
+                Self::Unreadable(Subject::user(&bad.key.id), bad.into())
+            }
             store::Error::Unavailable { .. } => Self::Unavailable(error.into()),
             other => Self::Internal(other.into()),
         }

@@ -4,7 +4,7 @@ use model::{
     CertStatus, CertificateMode, ETag, Host, HostPattern, Revision, Timestamp, Upstream,
     UpstreamTls,
 };
-use store::{Expect, Versioned};
+use store::{Collection, Expect, Key, Versioned};
 
 use crate::error::Subject;
 use crate::mirror::Tables;
@@ -58,6 +58,13 @@ pub struct Conditions {
     pub if_match: Option<String>,
     /// Whether to check everything and write nothing.
     pub dry_run: bool,
+}
+
+impl Conditions {
+    /// Whether a record with this tag is what the caller expects.
+    pub(crate) fn hold(&self, tag: &ETag) -> bool {
+        self.if_match.as_ref().is_none_or(|tags| tag.is_named_in(tags))
+    }
 }
 
 /// A host as it stands.
@@ -190,13 +197,17 @@ impl Hosts<'_> {
         conditions: &Conditions,
     ) -> Result<Revision, Error> {
         actor.may(Permission::WriteHosts)?;
+        let key = Key::new(Collection::Host, pattern.as_str());
         let mut attempt = 1;
         loop {
-            let current = self.expected(pattern, conditions).await?;
+            // Untyped: one that can't be read can still be deleted.
+            let fields = self.0.store().backend().get(&key).await?;
+            let tag = store::etag(&fields.ok_or_else(|| not_found(pattern))?);
+            conditions.hold(&tag).then_some(()).ok_or_else(|| stale(pattern))?;
             if conditions.dry_run {
                 return self.0.refresh().await;
             }
-            let expect = Expect::ETag(current.etag);
+            let expect = Expect::ETag(tag);
             match self.0.store().delete::<Host>(pattern.as_str(), expect).await {
                 Ok(revision) => {
                     self.0.certificates_changed();
@@ -241,10 +252,7 @@ impl Hosts<'_> {
     ) -> Result<Versioned<Host>, Error> {
         let found = self.0.store().get::<Host>(pattern.as_str()).await?;
         let found = found.ok_or_else(|| not_found(pattern))?;
-        match &conditions.if_match {
-            Some(tags) if !found.etag.is_named_in(tags) => Err(stale(pattern)),
-            _ => Ok(found),
-        }
+        if conditions.hold(&found.etag) { Ok(found) } else { Err(stale(pattern)) }
     }
 
     async fn read(&self, pattern: &str) -> Result<Option<Versioned<Host>>, Error> {

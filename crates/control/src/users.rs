@@ -270,9 +270,10 @@ impl Users<'_> {
     ) -> Result<Versioned<User>, Error> {
         let found = self.0.user(name).await?;
         let found = found.ok_or_else(|| Error::NotFound(Subject::user(name)))?;
-        match &conditions.if_match {
-            Some(tags) if !found.etag.is_named_in(tags) => Err(Error::Stale(Subject::user(name))),
-            _ => Ok(found),
+        if conditions.hold(&found.etag) {
+            Ok(found)
+        } else {
+            Err(Error::Stale(Subject::user(name)))
         }
     }
 

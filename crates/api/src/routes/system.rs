@@ -35,5 +35,5 @@ pub(crate) async fn local_root(State(app): State<App>) -> Result<Response, Failu
     responses((status = 200, content_type = "application/json", description = "OpenAPI 3.1.")))]
 pub(crate) async fn openapi(State(app): State<App>) -> Response {
     let kind = HeaderValue::from_static("application/json");
-    ([(CONTENT_TYPE, kind)], app.openapi.clone()).into_response()
+    ([(CONTENT_TYPE, kind)], app.openapi).into_response()
 }
