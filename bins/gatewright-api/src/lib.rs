@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -123,10 +124,15 @@ impl Api {
         let Self { settings, shared, control, listener, address } = self;
         reconcile(&control, &tasks, &shutdown, &shared.clock);
         let draining = shutdown.clone();
+        // Whoever sees readiness may log in.
+        let has_users = Arc::new(AtomicBool::new(false));
+        let can_log_in = has_users.clone();
         let parts = api::Parts {
             control: control.clone(),
             metrics: shared.metrics.clone(),
-            ready: Arc::new(move || !draining.is_draining() && also_ready()),
+            ready: Arc::new(move || {
+                can_log_in.load(Ordering::Acquire) && !draining.is_draining() && also_ready()
+            }),
         };
         let until = shutdown.clone();
         tasks.service("api", &shutdown, async move {
@@ -142,6 +148,7 @@ impl Api {
             if let Some(admin) = first_admin(&control, &settings, &shared.clock, &shutdown).await? {
                 announce(admin);
             }
+            has_users.store(true, Ordering::Release);
             shutdown.draining().await;
             anyhow::Ok(())
         };
