@@ -49,7 +49,7 @@ pub use embedded::EmbeddedBackend;
 pub use error::{BadRecord, Cause, Error, SealError};
 pub use key::{Collection, Fields, Key, etag};
 pub use memory::MemoryBackend;
-pub use record::{LocalCaRecord, ProxyReport, Record, Rejected, legacy_host_fields};
+pub use record::{LocalCaRecord, ProxyReport, Record, Rejected};
 pub use seal::{Seal, Sealer};
 pub use store::{Page, Store, Versioned, Written};
 pub use txn::{Action, Expect, Op, Txn};

@@ -154,3 +154,102 @@ fn merge<R: Record>(mut stored: Fields, ours: &Fields) -> Fields {
     stored.extend(ours.iter().map(|(name, value)| (name.clone(), value.clone())));
     stored
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use model::{CertWanted, Host};
+
+    use super::*;
+    use crate::{Collection, MemoryBackend};
+
+    fn host(port: u16) -> Host {
+        let mut host = Host::new("a.test".parse().unwrap());
+        host.upstreams.push(format!("127.0.0.1:{port}").parse().unwrap());
+        host
+    }
+
+    fn store() -> (Store, runtime::ManualClock) {
+        let (clock, hand) = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        let backend = Arc::new(MemoryBackend::with_clock(clock.clone()).unwrap());
+        (Store::new(backend, Sealer::new(None, None, true).unwrap(), clock), hand)
+    }
+
+    async fn edit(store: &Store, name: &str, value: &str) {
+        let key = Key::new(Collection::Host, "a.test");
+        let mut fields = store.backend().get(&key).await.unwrap().unwrap_or_default();
+        fields.insert(name.to_owned(), value.to_owned());
+        store.backend().commit(Txn::new().put(key, fields, Expect::Any)).await.unwrap();
+    }
+
+    async fn field(store: &Store, name: &str) -> Option<String> {
+        let key = Key::new(Collection::Host, "a.test");
+        store.backend().get(&key).await.unwrap().unwrap_or_default().remove(name)
+    }
+
+    #[tokio::test]
+    async fn the_etag_of_a_write_is_that_of_the_next_read() {
+        let (store, _) = store();
+        let written = store.put(&host(1), Expect::Absent).await.unwrap();
+        let read = store.get::<Host>("a.test").await.unwrap().unwrap();
+        assert_eq!((read.etag, read.value), (written.etag, host(1)));
+        assert_eq!(written.revision, store.backend().revision().await.unwrap());
+        assert!(store.get::<Host>("b.test").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn fields_of_others_are_kept_and_own_ones_replaced() {
+        let (store, _) = store();
+        let mut disabled = host(1);
+        disabled.enabled = false;
+        store.put(&disabled, Expect::Absent).await.unwrap();
+        edit(&store, "ratelimit_rate", "10").await;
+        edit(&store, "created_by", "an older name that is none here").await;
+        store.put(&host(2), Expect::Exists).await.unwrap();
+        assert_eq!(field(&store, "ratelimit_rate").await.as_deref(), Some("10"));
+        assert_eq!(field(&store, "gw_enabled").await, None);
+        assert!(field(&store, "created_by").await.is_some());
+        assert_eq!(store.get::<Host>("a.test").await.unwrap().unwrap().value, host(2));
+    }
+
+    #[tokio::test]
+    async fn a_foreign_edit_makes_an_etag_stale() {
+        let (store, _) = store();
+        let written = store.put(&host(1), Expect::Absent).await.unwrap();
+        edit(&store, "ip", "10.0.0.1").await;
+        let expect = Expect::ETag(written.etag);
+        let stale = store.put(&host(2), expect.clone()).await;
+        assert!(matches!(stale, Err(Error::Conflict { .. })), "{stale:?}");
+        let stale = store.delete::<Host>("a.test", expect).await;
+        assert!(matches!(stale, Err(Error::Conflict { .. })), "{stale:?}");
+        assert_eq!(field(&store, "ip").await.as_deref(), Some("10.0.0.1"));
+        assert!(matches!(store.put(&host(2), Expect::Absent).await, Err(Error::Conflict { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_bad_record_is_listed_beside_the_good_ones() {
+        let (store, _) = store();
+        store.put(&host(1), Expect::Absent).await.unwrap();
+        let bad = Key::new(Collection::Host, "b.test");
+        let fields = Fields::from([("ip".to_owned(), "?".to_owned())]);
+        let txn = Txn::new().put(bad.clone(), fields, Expect::Absent);
+        store.backend().commit(txn).await.unwrap();
+        let page = store.list::<Host>(None, 10).await.unwrap();
+        assert_eq!((page.records.len(), page.bad.len()), (1, 1));
+        assert_eq!(page.bad[0].key, bad);
+        assert!(matches!(store.get::<Host>("b.test").await, Err(Error::BadRecord(_))));
+    }
+
+    #[tokio::test]
+    async fn a_record_that_says_when_it_expires_does() {
+        let (store, hand) = store();
+        let name = "a.test".parse().unwrap();
+        let wanted = CertWanted { name, wanted_at: Timestamp::from_millis(1_000) };
+        store.put(&wanted, Expect::Absent).await.unwrap();
+        hand.advance(Duration::from_secs(59));
+        assert!(store.get::<CertWanted>("a.test").await.unwrap().is_some());
+        hand.advance(Duration::from_secs(1));
+        assert!(store.get::<CertWanted>("a.test").await.unwrap().is_none());
+    }
+}

@@ -88,7 +88,7 @@ async fn odd(s: &Subject) -> Outcome {
     for id in odd {
         txn = txn.put(key(id), fields(&[(id, id), ("other", "")]), Expect::Absent);
     }
-    let before = s.first.revision().await?;
+    let before = s.first.commit(Txn::new().delete(key("*"), Expect::Any)).await?;
     s.first.commit(txn).await?;
     let mut expected: Vec<(String, Fields)> =
         odd.iter().map(|id| ((*id).to_owned(), fields(&[(id, id), ("other", "")]))).collect();

@@ -14,7 +14,9 @@ use crate::{BadRecord, Collection, Error, Fields, Sealer};
 /// * `gw_upstreams` — all upstreams, only where `ip` and `targets` don't tell them.
 /// * `gw_enabled` = `false`, `gw_preserve_host` = `false`, `gw_certificate` — only where not the default.
 /// * `is_cache` — a copy that an older lookup left behind: reads as disabled, since the pattern it was copied from
-///   answers. `is_wildcard` without `wildcard_matchAny` — there for its certificate only, by the older rules: disabled.
+///   answers.
+/// * `is_wildcard` — the older control plane keeps a certificate for this pattern; never written here.
+///   Without `wildcard_matchAny` that is all the pattern is for: reads as disabled. An enabled pattern is written with it.
 impl Record for Host {
     const COLLECTION: Collection = Collection::Host;
     const FIELDS: &'static [&'static str] = &[
@@ -95,27 +97,12 @@ impl Record for Host {
         host.created_at = moment(&reader, "created_on");
         host.updated_at = moment(&reader, "updated_on");
         read_targets(&reader, &mut host)?;
-        let certificate_only =
-            reader.flag("is_wildcard", false) && !reader.flag("wildcard_matchAny", false);
+        let certificate_only = host.pattern.is_wildcard()
+            && reader.flag("is_wildcard", false)
+            && !reader.flag("wildcard_matchAny", false);
         host.enabled &= !reader.flag("is_cache", false) && !certificate_only;
         Ok(host)
     }
-}
-
-/// A host with the names and JSON types of the older layout, as the lookup socket answers it.
-pub fn legacy_host_fields(host: &Host) -> serde_json::Value {
-    let old = OldTargets::of(host);
-    serde_json::json!({
-        "host": host.pattern.as_str(),
-        "ip": old.as_ref().map(|old| host_text(&old.first)),
-        "targetPort": old.as_ref().map(|old| old.first.port()),
-        "targets": old.as_ref().map(|old| old.others.clone()).unwrap_or_default(),
-        "targetssl": host.upstream_tls != UpstreamTls::Off,
-        "forcessl": host.force_https,
-        "created_by": host.created_by,
-        "created_on": host.created_at.as_millis().to_string(),
-        "updated_on": host.updated_at.as_millis().to_string(),
-    })
 }
 
 /// What `ip`, `targetPort` and `targets` say.

@@ -13,8 +13,9 @@ mod cert;
 mod host;
 mod local_ca;
 mod report;
+#[cfg(test)]
+mod tests;
 
-pub use host::legacy_host_fields;
 pub use local_ca::LocalCaRecord;
 pub use report::{ProxyReport, Rejected};
 
