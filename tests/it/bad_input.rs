@@ -8,7 +8,7 @@ use testkit::{Answer, Api, System, shared};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_wrong_field_is_named_and_nothing_is_written() {
     let _turn = shared().await;
-    let system = System::start().await;
+    let system = System::builder().proxies(0).start().await;
     let before = system.redis.command(&["DUMP", "proxy_Host"]).await;
     let revision = system.api.get("/api/status").await.expect(200)["store"].clone();
 
@@ -44,7 +44,7 @@ async fn every_wrong_field_is_named_and_nothing_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_change_leaves_the_record_as_it_was() {
     let _turn = shared().await;
-    let system = System::start().await;
+    let system = System::builder().proxies(0).start().await;
     let host = json!({ "host": "a.localhost", "upstreams": ["127.0.0.1:9000"] });
     system.api.create(&host).await;
     let before = system.api.get("/api/host/a.localhost").await;
@@ -69,7 +69,7 @@ async fn a_bad_change_leaves_the_record_as_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_on_wrong_expectations_are_refused() {
     let _turn = shared().await;
-    let system = System::start().await;
+    let system = System::builder().proxies(0).start().await;
     let host = json!({ "host": "a.localhost", "upstreams": ["127.0.0.1:9000"] });
     system.api.create(&host).await;
 
@@ -90,7 +90,7 @@ async fn writes_on_wrong_expectations_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_writes_nothing() {
     let _turn = shared().await;
-    let system = System::start().await;
+    let system = System::builder().proxies(0).start().await;
     let host = json!({ "host": "a.localhost", "upstreams": ["127.0.0.1:9000"] });
     let answer = system.api.post("/api/host?dry_run=true", &host).await;
     assert!(answer.status.is_success(), "{}", answer.status);
@@ -102,7 +102,7 @@ async fn a_dry_run_writes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_is_a_problem_document() {
     let _turn = shared().await;
-    let system = System::start().await;
+    let system = System::builder().proxies(0).start().await;
     let anonymous = Api::new(system.api_addr);
     problem(&anonymous.get("/api/host").await, 401);
     problem(&anonymous.post("/api/host", &json!({ "host": "x.localhost" })).await, 401);
@@ -118,7 +118,7 @@ async fn every_refusal_is_a_problem_document() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sixth_login_in_a_minute_is_told_to_wait() {
     let _turn = shared().await;
-    let system = System::start().await;
+    let system = System::builder().proxies(0).start().await;
     let anonymous = Api::new(system.api_addr);
     let wrong = json!({ "username": "somebody", "password": "guess" });
     for _ in 0..5 {
@@ -134,7 +134,7 @@ async fn the_sixth_login_in_a_minute_is_told_to_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_dies_with_the_logout() {
     let _turn = shared().await;
-    let system = System::start().await;
+    let system = System::builder().proxies(0).start().await;
     assert_eq!(system.api.get("/api/user/me").await.expect(200)["username"], "admin");
     let out = system.api.post("/api/auth/logout", &json!({})).await;
     assert!(out.status.is_success(), "{}", out.status);
