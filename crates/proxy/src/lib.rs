@@ -73,4 +73,5 @@ pub use listen::Addresses;
 pub use server::{Proxy, Surroundings};
 pub use settings::{Drain, Limits, Listen, MinimumRates, Settings, Timeouts};
 pub use tables::{Route, TableState, Tables};
+pub use upstream::ExchangeKind;
 pub use wanted::Wanted;

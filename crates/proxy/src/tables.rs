@@ -71,6 +71,14 @@ impl Tables {
         }
     }
 
+    /// As [`Tables::new`], with a certificate table of its own.
+    ///
+    /// # Errors
+    /// When the fallback certificate can't be made.
+    pub fn empty(now: Timestamp) -> Result<Self, Error> {
+        Ok(Self::new(Arc::new(CertTable::new(now).map_err(Error::Tls)?)))
+    }
+
     /// Sets or takes out a host. One that is not enabled is taken out.
     pub fn apply_host(&self, pattern: &HostPattern, host: Option<Host>) {
         let mut book = lock(&self.book);
@@ -92,6 +100,7 @@ impl Tables {
     ///
     /// # Errors
     /// When the record can't serve (a wrong PEM, a key of another certificate): what was there before stays.
+    #[expect(clippy::needless_pass_by_value, reason = "as apply_host, which keeps its record")]
     pub fn apply_cert(&self, name: &HostPattern, cert: Option<CertRecord>) -> Result<(), Error> {
         let mut book = lock(&self.book);
         self.certs.apply(name.as_str(), cert.as_ref()).map_err(Error::Certificate)?;
