@@ -26,7 +26,7 @@ impl Wanted {
     }
 
     /// Puts a name in; `false` when there is no room.
-    pub(crate) fn ask(&self, name: Hostname) -> bool {
+    pub fn ask(&self, name: Hostname) -> bool {
         let mut names = self.names();
         let fits = names.len() < CAPACITY || names.contains(&name);
         if fits && names.insert(name) {
