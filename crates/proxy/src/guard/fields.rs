@@ -110,8 +110,7 @@ pub(super) fn is_token(byte: u8) -> bool {
 /// Every byte of every head comes by here, so eight are looked at together.
 fn find_control(window: &[u8], from: usize) -> usize {
     let mut at = from;
-    loop {
-        let Some(word) = window[at..].first_chunk() else { break };
+    while let Some(word) = window[at..].first_chunk() {
         match first_control(u64::from_le_bytes(*word)) {
             8 => at += 8,
             offset if window[at + offset] == b'\t' => at += offset + 1,
@@ -135,9 +134,9 @@ fn first_control(word: u64) -> usize {
 
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
-    let mut byte = 0;
+    let mut byte = 0_u8;
     while byte < 128 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        table[byte as usize] = byte.is_ascii_alphanumeric();
         byte += 1;
     }
     let marks = b"!#$%&'*+-.^_`|~";

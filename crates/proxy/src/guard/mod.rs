@@ -31,4 +31,3 @@ mod violation;
 pub(crate) use fields::MAX_FIELDS;
 pub(crate) use head::MAX_HEAD;
 pub(crate) use stream::{Guarded, Handle};
-pub(crate) use violation::Violation;

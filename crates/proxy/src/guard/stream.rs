@@ -1,10 +1,9 @@
 //! The transport: passes what is checked, holds what is not, answers what is refused.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -30,18 +29,17 @@ pub(crate) struct Guarded<S> {
     ready: usize,
     /// The refusal, once the reader was told of it by an end of stream.
     refusal: Option<Refusal>,
-    shared: Arc<Shared>,
+    shared: Rc<Shared>,
 }
 
 /// What the owner of a connection knows of its [`Guarded`] while the server holds that.
 #[derive(Clone, Debug)]
-pub(crate) struct Handle(Arc<Shared>);
+pub(crate) struct Handle(Rc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    upgraded: AtomicBool,
-    mid_head: AtomicBool,
-    violation: OnceLock<Violation>,
+    upgraded: Cell<bool>,
+    violation: Cell<Option<Violation>>,
 }
 
 #[derive(Debug)]
@@ -56,17 +54,12 @@ enum Refusal {
 impl Handle {
     /// The answer switches protocols: whatever follows the request is no longer HTTP.
     pub(crate) fn upgraded(&self) {
-        self.0.upgraded.store(true, Ordering::Release);
+        self.0.upgraded.set(true);
     }
 
     /// Why the stream was refused, if it was.
     pub(crate) fn violation(&self) -> Option<Violation> {
-        self.0.violation.get().copied()
-    }
-
-    /// Whether a head has begun and is not complete: the client is slow, not idle.
-    pub(crate) fn mid_head(&self) -> bool {
-        self.0.mid_head.load(Ordering::Relaxed)
+        self.0.violation.get()
     }
 }
 
@@ -79,7 +72,7 @@ impl<S> Guarded<S> {
             held: Vec::new(),
             ready: 0,
             refusal: None,
-            shared: Arc::default(),
+            shared: Rc::default(),
         }
     }
 
@@ -101,7 +94,7 @@ impl<S> Guarded<S> {
 
     /// What a reader gets behind the last good byte: the end of the stream for a bad head, an error for a bad body.
     fn refuse(&mut self, violation: Violation, place: Place) -> io::Result<()> {
-        let _ = self.shared.violation.set(violation);
+        self.shared.violation.set(Some(violation));
         self.held = Vec::new();
         match place {
             Place::Head => {
@@ -116,10 +109,6 @@ impl<S> Guarded<S> {
             }
         }
     }
-
-    fn set_mid_head(&self, begun: bool) {
-        self.shared.mid_head.store(begun, Ordering::Relaxed);
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
@@ -130,7 +119,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     ) -> Poll<io::Result<()>> {
         let me = &mut *self;
         if me.ready == 0 {
-            me.checker.decide(me.shared.upgraded.load(Ordering::Acquire));
+            me.checker.decide(me.shared.upgraded.get());
         }
         loop {
             if me.ready > 0 {
@@ -157,13 +146,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 }
             } else {
                 me.ready = me.checker.check(&me.held);
-                if me.ready == 0 && me.checker.refused().is_none() {
-                    me.set_mid_head(true);
-                    if ready!(read_more(&mut me.inner, cx, &mut me.held))? == 0 {
-                        return Poll::Ready(Ok(()));
-                    }
-                } else {
-                    me.set_mid_head(false);
+                let stuck = me.ready == 0 && me.checker.refused().is_none();
+                if stuck && ready!(read_more(&mut me.inner, cx, &mut me.held))? == 0 {
+                    return Poll::Ready(Ok(()));
                 }
             }
         }

@@ -28,7 +28,7 @@ pub(super) fn judge(stream: &[u8]) -> Outcome {
                     // The last byte of a body may be the last of the stream.
                     return Outcome::Good(stream.len());
                 }
-                at += len as usize;
+                at += usize::try_from(len).unwrap();
             }
             BodyKind::Chunks => match chunks(&stream[at..]) {
                 Ok(Chunks::Whole(len)) => at += len,
@@ -105,7 +105,7 @@ fn head(lines: &[String]) -> Result<Option<HeadInfo>, Bad> {
                     "transfer-encoding"
                         if seen("transfer-encoding")
                             || !modern
-                            || value.to_ascii_lowercase() != "chunked" =>
+                            || !value.eq_ignore_ascii_case("chunked") =>
                     {
                         return Err(Bad);
                     }
@@ -221,7 +221,7 @@ fn chunks(body: &[u8]) -> Result<Chunks, Bad> {
         if (left as u64) <= size {
             return Ok(Chunks::Part(body.len()));
         }
-        at += size as usize;
+        at += usize::try_from(size).unwrap();
         match &body[at..] {
             [b'\r'] => return Ok(Chunks::Part(body.len())),
             [b'\r', b'\n', ..] => at += 2,
