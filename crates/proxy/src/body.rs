@@ -101,10 +101,12 @@ impl Drop for Reply {
     }
 }
 
-/// The body of a request on its way upstream. Fails with [`TooSlow`] when the client is, while it is waited for.
+/// The body of a request on its way upstream. Fails with [`TooSlow`] when the client is while it is waited for, and
+/// when the answer is over before it.
 pub(crate) struct Request {
     inner: Incoming,
     watch: Option<Watch>,
+    ended: bool,
 }
 
 struct Watch {
@@ -125,7 +127,7 @@ impl Request {
             record.uploads(&upload);
             Watch { upload, conn: conn.clone() }
         });
-        Self { inner, watch }
+        Self { inner, watch, ended: false }
     }
 }
 
@@ -148,6 +150,9 @@ impl Body for Request {
                 return Poll::Ready(Some(Err(TooSlow.into())));
             }
         }
+        if let Poll::Ready(None) = &polled {
+            self.ended = true;
+        }
         polled.map(|frame| frame.map(|frame| frame.map_err(BoxError::from)))
     }
 
@@ -163,7 +168,7 @@ impl Body for Request {
 impl Drop for Request {
     fn drop(&mut self) {
         if let Some(Watch { upload, conn }) = &self.watch {
-            conn.pulse.upload_ends(upload);
+            conn.pulse.upload_ends(upload, self.ended || self.inner.is_end_stream());
         }
     }
 }

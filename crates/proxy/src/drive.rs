@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use telemetry::Counter;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::conn::Conn;
@@ -23,6 +23,8 @@ use crate::watch::{Notice, Watch};
 
 /// How long to try to part in good order.
 const PARTING: Duration = Duration::from_secs(1);
+/// How long a client that still uploads may take to read its answer.
+const LINGER: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\n\
     content-length: 56\r\nconnection: close\r\n\r\n\
     408 Request Timeout: the request's head came too slowly\n";
@@ -38,10 +40,17 @@ where
     });
     let mut http = conn.worker.http1.serve_connection(TokioIo::new(io), service);
     let mut watch = Watch::new(&conn);
+    let mut unread = false;
     let end = poll_fn(|cx| {
+        conn.pulse.is_driven_by(cx);
         loop {
             if let Poll::Ready(end) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(Ok(end));
+            }
+            if conn.pulse.take_abandoned() {
+                // Nothing tells hyper that nobody reads this body any more, but that it looks.
+                unread = true;
+                continue;
             }
             match ready!(watch.poll(cx)) {
                 // From now on each answer says that it is the last, and the watch ends what is idle.
@@ -61,6 +70,8 @@ where
             if let Some(tunnel) = tunnel {
                 let parts = http.into_parts();
                 tunnel.run(&conn, parts.io.into_inner(), parts.read_buf).await;
+            } else if unread {
+                linger(http.into_parts().io.into_inner()).await;
             }
         }
         Ok(Err(error)) => tracing::debug!(%error, remote = %conn.remote, "connection ended"),
@@ -120,6 +131,14 @@ fn count(conn: &Conn, lapse: Lapse) {
         Lapse::SlowReader => "slow_reader",
     };
     conn.worker.meters.lapses.with([reason], Counter::inc);
+}
+
+/// Reads on for a moment after our side is closed: were a client's bytes left unread, the close would be a reset, which
+/// may overtake the answer.
+async fn linger(mut io: impl AsyncRead + Unpin) {
+    let mut scratch = vec![0; 16 * 1024];
+    let read_out = async { while matches!(io.read(&mut scratch).await, Ok(n) if n > 0) {} };
+    let _ = timeout(LINGER, read_out).await;
 }
 
 /// Ends an HTTP/1 connection on which no answer is due.

@@ -16,10 +16,10 @@ pub(crate) struct Pulse {
     phase: Cell<Phase>,
     since: Cell<Instant>,
     in_flight: Cell<u32>,
-    read: Cell<u64>,
-    written: Cell<u64>,
     reader_is_slow: RefCell<Gauge>,
     uploads: RefCell<Vec<Rc<Upload>>>,
+    abandoned: Cell<bool>,
+    driver: RefCell<Option<Waker>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,16 +59,15 @@ impl Pulse {
             phase: Cell::new(Phase::Fresh),
             since: Cell::new(now),
             in_flight: Cell::new(0),
-            read: Cell::new(0),
-            written: Cell::new(0),
             reader_is_slow: RefCell::default(),
             uploads: RefCell::default(),
+            abandoned: Cell::new(false),
+            driver: RefCell::default(),
         }
     }
 
-    /// The transport read `n` bytes.
-    pub(crate) fn has_read(&self, n: usize, now: Instant) {
-        self.read.set(self.read.get() + n as u64);
+    /// The transport read something.
+    pub(crate) fn has_read(&self, now: Instant) {
         match self.phase.get() {
             Phase::Fresh | Phase::Idle if self.bytes_begin_a_head => self.enter(Phase::Head, now),
             Phase::Fresh => self.enter(Phase::Idle, now),
@@ -78,7 +77,6 @@ impl Pulse {
 
     /// The transport wrote `n` bytes.
     pub(crate) fn has_written(&self, n: usize) {
-        self.written.set(self.written.get() + n as u64);
         self.reader_is_slow.borrow_mut().add(n);
     }
 
@@ -102,9 +100,14 @@ impl Pulse {
         }
     }
 
-    /// Bytes read and written so far, above TLS.
-    pub(crate) fn bytes(&self) -> (u64, u64) {
-        (self.read.get(), self.written.get())
+    /// Says who is to be woken when a body is given up. The task that drives a connection never changes.
+    pub(crate) fn is_driven_by(&self, cx: &Context<'_>) {
+        self.driver.borrow_mut().get_or_insert_with(|| cx.waker().clone());
+    }
+
+    /// Whether a body has been given up since this was last asked.
+    pub(crate) fn take_abandoned(&self) -> bool {
+        self.abandoned.take()
     }
 
     /// Whether bytes wait for the client to take them.
@@ -124,8 +127,14 @@ impl Pulse {
         upload
     }
 
-    /// The request body was read whole or given up.
-    pub(crate) fn upload_ends(&self, upload: &Rc<Upload>) {
+    /// The request body was read whole, or else given up.
+    pub(crate) fn upload_ends(&self, upload: &Rc<Upload>, whole: bool) {
+        if !whole {
+            self.abandoned.set(true);
+            if let Some(driver) = &*self.driver.borrow() {
+                driver.wake_by_ref();
+            }
+        }
         self.uploads.borrow_mut().retain(|other| !Rc::ptr_eq(other, upload));
     }
 
@@ -252,7 +261,8 @@ impl Upload {
         Poll::Pending
     }
 
-    fn fail(&self) {
+    /// Nobody wants the rest.
+    pub(crate) fn fail(&self) {
         self.failed.set(true);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -276,7 +286,7 @@ mod tests {
         let p = pulse(t);
         assert_eq!(p.judge(t + 9 * S, None), None);
         assert_eq!(p.judge(t + 10 * S, None), Some(Lapse::Idle));
-        p.has_read(10, t);
+        p.has_read(t);
         p.request_begins(t);
         assert_eq!(p.due(None), None);
         assert_eq!(p.judge(t + 1000 * S, None), None);
@@ -289,8 +299,8 @@ mod tests {
     fn a_head_that_drips_lapses_counted_from_its_first_byte() {
         let t = Instant::now();
         let p = pulse(t);
-        p.has_read(1, t + 2 * S);
-        p.has_read(1, t + 9 * S);
+        p.has_read(t + 2 * S);
+        p.has_read(t + 9 * S);
         assert_eq!(p.judge(t + 11 * S, Some(t)), None);
         assert_eq!(p.judge(t + 12 * S, None), Some(Lapse::Head));
     }
@@ -322,8 +332,8 @@ mod tests {
         assert_eq!(p.judge(t + 10 * S, None), None);
         assert!(slow.poll(None, t, &cx).is_ready());
         assert!(waited_for.poll(None, t, &cx).is_pending());
-        p.upload_ends(&slow);
-        p.upload_ends(&waited_for);
+        p.upload_ends(&slow, false);
+        p.upload_ends(&waited_for, true);
         assert_eq!(p.due(None), None);
     }
 }

@@ -34,8 +34,8 @@ pub(crate) struct Record {
     upstream_time: Option<Duration>,
     upload: Option<Rc<Upload>>,
     status: u16,
+    read: u64,
     sent: u64,
-    tunnelled: Option<(u64, u64)>,
     error: Option<Cow<'static, str>>,
 }
 
@@ -62,8 +62,8 @@ impl Record {
             upstream_time: None,
             upload: None,
             status: 0,
+            read: 0,
             sent: 0,
-            tunnelled: None,
             error: None,
             conn: conn.clone(),
         }
@@ -111,6 +111,11 @@ impl Record {
         self.status = status.as_u16();
     }
 
+    /// `n` bytes came that are in no watched body.
+    pub(crate) fn reads(&mut self, n: usize) {
+        self.read += n as u64;
+    }
+
     /// `n` bytes of the answer's body were handed over.
     pub(crate) fn sends(&mut self, n: usize) {
         self.sent += n as u64;
@@ -120,11 +125,6 @@ impl Record {
     pub(crate) fn fails(&mut self, error: impl Into<Cow<'static, str>>) {
         self.error.get_or_insert_with(|| error.into());
     }
-
-    /// The request became a tunnel that moved these bytes: from the client, to the client.
-    pub(crate) fn tunnelled(&mut self, read: u64, written: u64) {
-        self.tunnelled = Some((read, written));
-    }
 }
 
 impl Drop for Record {
@@ -133,28 +133,28 @@ impl Drop for Record {
         let now = worker.time.now();
         let duration = now.saturating_duration_since(self.start);
         self.conn.pulse.request_ends(now);
+        // With the answer out, what is left of the body is of no use to anybody.
+        self.upload.iter().for_each(|upload| upload.fail());
         if self.status == 0 {
             self.error.get_or_insert(Cow::Borrowed("the client went away"));
         }
-        let (read, sent) = self
-            .tunnelled
-            .unwrap_or((self.upload.as_ref().map_or(0, |upload| upload.total()), self.sent));
+        let read = self.read + self.upload.as_ref().map_or(0, |upload| upload.total());
         worker.meters.in_flight.add(-1);
         worker.meters.duration.observe(duration);
         let matched = self.matched.as_deref();
         matched.map_or(&worker.meters.unknown, |matched| &matched.meters).count(
             self.status,
             read,
-            sent,
+            self.sent,
         );
         if worker.logs_access() {
-            self.log(duration, read, sent);
+            self.log(duration, read);
         }
     }
 }
 
 impl Record {
-    fn log(&self, duration: Duration, read: u64, sent: u64) {
+    fn log(&self, duration: Duration, read: u64) {
         let worker = &*self.conn.worker;
         let matched = self.matched.as_deref();
         let tls = self.conn.tls.as_ref();
@@ -172,7 +172,7 @@ impl Record {
             upstream: self.upstream.as_ref().map(|endpoint| endpoint as _),
             status: self.status,
             bytes_read: read,
-            bytes_sent: sent,
+            bytes_sent: self.sent,
             duration,
             upstream_time: self.upstream_time,
             tls_version: tls.map(|tls| tls.version),

@@ -47,9 +47,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        let n = buf.filled().len() - before;
-        if n > 0 {
-            self.pulse.has_read(n, self.time.coarse());
+        if buf.filled().len() > before {
+            self.pulse.has_read(self.time.coarse());
         }
         Poll::Ready(Ok(()))
     }

@@ -1,9 +1,11 @@
 //! Connections that switched protocols: bytes both ways, to the end.
 
+use std::cell::RefCell;
 use std::io;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio_util::io::InspectWriter;
 use upstream::UpgradedIo;
 
 use crate::conn::Conn;
@@ -22,39 +24,25 @@ impl Tunnel {
 
     /// Copies both ways until both sides are done; each side's end is passed on to the other. No time limit: the end
     /// of the worker cuts it off. `early` came from the client behind its request.
-    pub(crate) async fn run<S>(mut self, conn: &Conn, mut client: S, early: Bytes)
+    pub(crate) async fn run<S>(self, conn: &Conn, client: S, early: Bytes)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let Self { upstream, record } = self;
         let _open = Open::new(conn);
-        let (read, written) = conn.pulse.bytes();
-        let read = read.saturating_sub(early.len() as u64);
-        // Told to the record as it goes, since the tunnel may be dropped at any point.
-        let record = Counting { conn, read, written, record: &mut self.record };
+        let record = RefCell::new(record);
+        let read = |bytes: &[u8]| record.borrow_mut().reads(bytes.len());
+        let mut upstream = InspectWriter::new(upstream, read);
+        let mut client = InspectWriter::new(client, |bytes| record.borrow_mut().sends(bytes.len()));
         let copied: io::Result<()> = async {
-            self.upstream.write_all(&early).await?;
-            copy_bidirectional(&mut client, &mut self.upstream).await?;
+            upstream.write_all(&early).await?;
+            copy_bidirectional(&mut client, &mut upstream).await?;
             Ok(())
         }
         .await;
         if let Err(error) = copied {
-            record.record.fails(format!("tunnel: {error}"));
+            record.borrow_mut().fails(format!("tunnel: {error}"));
         }
-    }
-}
-
-/// Tells the record, at the end, what moved.
-struct Counting<'a> {
-    conn: &'a Conn,
-    read: u64,
-    written: u64,
-    record: &'a mut Record,
-}
-
-impl Drop for Counting<'_> {
-    fn drop(&mut self) {
-        let (read, written) = self.conn.pulse.bytes();
-        self.record.tunnelled(read - self.read, written - self.written);
     }
 }
 

@@ -63,7 +63,8 @@ impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
         let Parts { settings, tables, tls, meters, access, time, tasks, https_port } = parts;
         Rc::new(Self {
-            upstreams: Upstreams::new(settings.upstream.clone(), tasks.clone()),
+            // Idle upstream connections are nobody's request: the drain does not wait for them.
+            upstreams: Upstreams::new(settings.upstream.clone(), Tasks::new()),
             http1: http1(),
             http2: http2(&settings, tasks.clone()),
             logs_access: access.is_on(),
@@ -153,7 +154,7 @@ fn http2(settings: &Settings, tasks: Tasks) -> http2::Builder<LocalTasks> {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_concurrent_streams(settings.limits.streams)
-        .max_header_list_size(MAX_HEAD as u32)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(settings.timeouts.idle)
         .keep_alive_timeout(settings.timeouts.header);
