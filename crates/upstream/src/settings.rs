@@ -49,8 +49,8 @@ impl Default for Settings {
 #[non_exhaustive]
 pub enum ExchangeKind {
     /// This crate's codec, in the request's own task.
+    #[default]
     Codec,
     /// hyper's client connection, in a task of its own.
-    #[default]
     Hyper,
 }

@@ -43,7 +43,9 @@ impl AnswerBody {
 
     fn finish(&mut self) {
         self.over = true;
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = self.connection.take()
+            && self.watch.is_over()
+        {
             self.pool.put(connection);
         }
     }
@@ -104,6 +106,14 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if !self.watch.is_over() {
+            self.watch.cancel();
+        }
     }
 }
 

@@ -44,11 +44,6 @@ where
     let repeatable = outgoing.method.is_idempotent();
     let endpoint = pool.endpoint().clone();
     let mut pooled = pool.take(!repeatable);
-    if let Some(Connection(sender)) = &mut pooled
-        && sender.ready().await.is_err()
-    {
-        pooled = None;
-    }
     let mut body = None;
     loop {
         let is_pooled = pooled.is_some();

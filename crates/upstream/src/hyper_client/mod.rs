@@ -63,7 +63,7 @@ impl HyperClient {
 
 impl Reusable for Connection {
     fn is_quiet(&mut self) -> bool {
-        !self.0.is_closed()
+        self.0.is_ready()
     }
 
     fn is_quiet_in_kernel(&mut self) -> bool {

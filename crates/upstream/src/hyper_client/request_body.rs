@@ -23,6 +23,8 @@ pub(crate) struct Watch {
     waker: RefCell<Option<Waker>>,
     frames: Cell<u64>,
     waiting: Cell<bool>,
+    over: Cell<bool>,
+    cancelled: Cell<bool>,
     failure: RefCell<Option<BoxError>>,
 }
 
@@ -35,7 +37,14 @@ impl RequestBody {
     {
         let inner =
             body.map(|body| Box::pin(http_body_util::BodyExt::map_err(body, Into::into)) as Erased);
+        watch.over.set(inner.is_none());
         Self { inner, watch }
+    }
+
+    fn is_over(&self) -> bool {
+        self.inner
+            .as_ref()
+            .is_none_or(|inner| inner.is_end_stream() || inner.size_hint().exact() == Some(0))
     }
 }
 
@@ -47,6 +56,19 @@ impl Watch {
 
     pub(crate) fn release(&self) {
         self.held.set(false);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether the whole body went.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
+    /// Makes the body fail, which is how hyper is told to give a connection up.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -76,6 +98,9 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.watch.cancelled.get() {
+            return Poll::Ready(Some(Err("the answer came first".into())));
+        }
         if self.watch.held.get() {
             *self.watch.waker.borrow_mut() = Some(cx.waker().clone());
             return Poll::Pending;
@@ -83,6 +108,15 @@ impl Body for RequestBody {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = inner.as_mut().poll_frame(cx);
         self.watch.waiting.set(frame.is_pending());
+        if frame.is_pending() {
+            *self.watch.waker.borrow_mut() = Some(cx.waker().clone());
+        }
+        let last = match &frame {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            _ => false,
+        };
+        self.watch.over.set(last || self.is_over());
         match frame {
             Poll::Ready(Some(Err(error))) => {
                 let told = error.to_string();
