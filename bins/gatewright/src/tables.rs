@@ -1,0 +1,143 @@
+//! Answers as people read them.
+
+use api::types::{HostView, LookupAnswer, StatusView};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+/// All hosts, a line each.
+pub(crate) fn hosts(hosts: &[HostView]) -> String {
+    if hosts.is_empty() {
+        return "no hosts yet\n".to_owned();
+    }
+    let mut table = table(["HOST", "UPSTREAMS", "HTTPS", "CERTIFICATE", "ENABLED"]);
+    for host in hosts {
+        table.add_row([
+            host.host.clone(),
+            host.upstreams.join(", "),
+            if host.force_https { "forced" } else { "optional" }.to_owned(),
+            format!("{} ({})", word(&host.certificate), word(&host.certificate_status)),
+            yes(host.enabled),
+        ]);
+    }
+    finish(&table)
+}
+
+/// One host, a line per field.
+pub(crate) fn host(host: &HostView) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (name, value) in [
+        ("host", host.host.clone()),
+        ("upstreams", host.upstreams.join(", ")),
+        ("upstream_tls", word(&host.upstream_tls)),
+        ("preserve_host", yes(host.preserve_host)),
+        ("force_https", yes(host.force_https)),
+        (
+            "certificate",
+            format!("{} ({})", word(&host.certificate), word(&host.certificate_status)),
+        ),
+        ("enabled", yes(host.enabled)),
+        ("etag", host.etag.clone().unwrap_or_default()),
+        ("revision", host.revision.clone()),
+        (
+            "created",
+            format!("{} by {}", host.created_at, host.created_by.as_deref().unwrap_or("?")),
+        ),
+        ("updated", host.updated_at.clone()),
+    ] {
+        table.add_row([name.to_owned(), value]);
+    }
+    finish(&table)
+}
+
+/// Where a name leads, and what lost.
+pub(crate) fn lookup(answer: &LookupAnswer) -> String {
+    let mut table = table(["PATTERN", "WHY"]);
+    for candidate in &answer.candidates {
+        table.add_row([&candidate.pattern, &candidate.why]);
+    }
+    match &answer.matched {
+        Some(pattern) => format!("{} leads to {pattern}\n\n{}", answer.name, finish(&table)),
+        None => format!("{} leads nowhere\n", answer.name),
+    }
+}
+
+/// How everything stands.
+pub(crate) fn status(status: &StatusView) -> String {
+    let store = match &status.store.revision {
+        Some(revision) => format!("reachable, revision {revision}"),
+        None => "not reachable".to_owned(),
+    };
+    let mut out = format!(
+        "version       {}\nstore         {store}\ncertificates  {} ({} due)\n",
+        status.version, status.certificates, status.certificates_due
+    );
+    let mut proxies = table([
+        "PROXY", "ADDRESS", "VERSION", "REVISION", "BEHIND", "WORKERS", "HOSTS", "CERTS",
+        "REJECTED",
+    ]);
+    for proxy in &status.proxies {
+        proxies.add_row([
+            proxy.instance.clone(),
+            proxy.address.clone(),
+            proxy.version.clone(),
+            proxy.revision.clone(),
+            proxy.lag.map_or("another store".to_owned(), |lag| lag.to_string()),
+            proxy.workers.to_string(),
+            proxy.hosts.to_string(),
+            proxy.certificates.to_string(),
+            proxy.rejected.len().to_string(),
+        ]);
+    }
+    let mut tasks = table(["TASK", "RUNS", "LAST", "OUTCOME"]);
+    for task in &status.tasks {
+        let outcome =
+            task.error.as_ref().map(|error| format!("failed: {error}")).or(task.done.clone());
+        tasks.add_row([
+            task.name.clone(),
+            task.activations.to_string(),
+            task.last_finished.clone().unwrap_or_default(),
+            outcome.unwrap_or_default(),
+        ]);
+    }
+    for table in [proxies, tasks] {
+        if !table.is_empty() {
+            out.push('\n');
+            out.push_str(&finish(&table));
+        }
+    }
+    for rejected in status.proxies.iter().flat_map(|proxy| &proxy.rejected) {
+        out.push_str(&format!("\nrejected {}: {}", rejected.key, rejected.reason));
+    }
+    out
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    table
+}
+
+/// The lines without the blanks that fill them up.
+fn finish(table: &Table) -> String {
+    let mut out = table.trim_fmt();
+    out = out
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n");
+    out.push('\n');
+    out
+}
+
+fn yes(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+/// The word that JSON has for one of several.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => "?".to_owned(),
+    }
+}
