@@ -122,7 +122,7 @@ impl Api {
     ) -> anyhow::Result<()> {
         let tasks = Tasks::new();
         let Self { settings, shared, control, listener, address } = self;
-        reconcile(&control, &tasks, &shutdown, &shared.clock);
+        tasks.service("control", &shutdown, control.clone().run(shutdown.clone()));
         let draining = shutdown.clone();
         // Whoever sees readiness may log in.
         let has_users = Arc::new(AtomicBool::new(false));
@@ -166,9 +166,6 @@ impl Api {
         Ok(())
     }
 }
-
-/// Starts what the control plane does by itself.
-fn reconcile(_control: &Control, _tasks: &Tasks, _shutdown: &Shutdown, _clock: &Clock) {}
 
 async fn first_admin(
     control: &Control,

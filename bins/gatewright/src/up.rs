@@ -118,10 +118,12 @@ fn greet(
     );
     line("Data", &data.display().to_string());
     if let Some(FirstAdmin { username, password }) = admin {
-        let how = if password.is_some() { ", shown only now" } else { "" };
-        line("\n  Login", &format!("user {username}{how}"));
-        if let Some(password) = password {
-            line("Password", &password);
+        out.push_str(&format!("\nThe first administrator is {username}"));
+        match password {
+            Some(password) => {
+                out.push_str(&format!(", shown only now is the password: {password}\n"))
+            }
+            None => out.push('\n'),
         }
     }
     out.push_str(&format!("\n{}\n", next_steps(api, proxy)));
