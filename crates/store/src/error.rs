@@ -15,7 +15,7 @@ pub enum Error {
     /// An expectation of the transaction did not hold; nothing was written. Read again and decide.
     #[error("{key} is not what the transaction expected")]
     Conflict {
-        /// The first record that differs.
+        /// A record that differs.
         key: Key,
     },
     /// What lies in the store is not a store's data. An operator has to look.

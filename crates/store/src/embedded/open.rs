@@ -1,4 +1,4 @@
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -62,7 +62,8 @@ pub(super) fn open(dir: &Path) -> Result<Database, Error> {
 fn make(dir: &Path, file: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file)?;
-    Ok(())
+    // The file's content is synced with each commit; its name has to be on disk too.
+    File::open(dir)?.sync_all()
 }
 
 /// On a thread of its own, since redb may panic over a file that was altered behind its back.
