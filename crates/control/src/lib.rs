@@ -44,6 +44,8 @@ mod mirror;
 mod passwords;
 mod sessions;
 mod status;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod users;
 
 use std::sync::{Arc, MutexGuard};

@@ -1,4 +1,10 @@
 //! The use cases over the in-memory store, with time in the test's hand.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may fail this way, in its helpers too"
+)]
 
 mod accounts;
 mod applied;
