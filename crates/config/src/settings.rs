@@ -169,7 +169,7 @@ fn common(read: &mut Reader<'_>) -> Option<Common> {
     let cert_key = read.optional("CERT_KEY", key);
     let allow_plaintext_secrets = read.value("ALLOW_PLAINTEXT_SECRETS", values::boolean);
     let drain_timeout = read.value("DRAIN_TIMEOUT", values::duration);
-    let log = read.value("LOG", |text| Ok(text.to_owned()));
+    let log = read.value("LOG", values::log);
     let log_format =
         read.word("LOG_FORMAT", &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
     Some(Common {

@@ -155,6 +155,23 @@ pub(crate) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
         .map_err(|_| "is no address, network (10.0.0.0/8) or private_ranges".to_owned())
 }
 
+/// A level, or levels by part: `info,proxy=debug`.
+pub(crate) fn log(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let good = |item: &str| {
+        let (part, level) = item.split_once('=').unwrap_or(("all", item));
+        let named = |byte: u8| byte.is_ascii_alphanumeric() || b"_:".contains(&byte);
+        LEVELS.contains(&level) && !part.is_empty() && part.bytes().all(named)
+    };
+    match text.split(',').all(good) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "is no level ({}) nor levels by part (info,proxy=debug)",
+            LEVELS.join(", ")
+        )),
+    }
+}
+
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "true" => Ok(true),
@@ -234,6 +251,16 @@ mod tests {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn log_levels() {
+        for good in ["info", "off", "info,proxy=debug", "warn,store::embedded=trace"] {
+            assert_eq!(log(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "loud", "info,", "proxy", "=info", "info,proxy=loud", "a b=info"] {
+            assert!(log(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The two date formats of the access log, in UTC, without an allocation.
 
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 const MONTHS: [&str; 12] =
@@ -9,23 +8,37 @@ const MONTHS: [&str; 12] =
 /// Appends `2026-11-23T06:15:27.123Z` (RFC 3339).
 pub(crate) fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
     let t = Civil::from(time);
-    let _ = write!(
-        out,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        t.year, t.month, t.day, t.hour, t.minute, t.second, t.millis
-    );
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    put(&mut text[0..4], t.year);
+    put(&mut text[5..7], t.month);
+    put(&mut text[8..10], t.day);
+    put(&mut text[11..13], t.hour);
+    put(&mut text[14..16], t.minute);
+    put(&mut text[17..19], t.second);
+    put(&mut text[20..23], t.millis);
+    out.extend_from_slice(&text);
 }
 
 /// Appends `23/Nov/2026:06:15:27 +0000`, as Apache writes it.
 pub(crate) fn common_log(out: &mut Vec<u8>, time: SystemTime) {
     let t = Civil::from(time);
-    let month =
-        usize::try_from(t.month - 1).ok().and_then(|index| MONTHS.get(index)).unwrap_or(&"-");
-    let _ = write!(
-        out,
-        "{:02}/{month}/{:04}:{:02}:{:02}:{:02} +0000",
-        t.day, t.year, t.hour, t.minute, t.second
-    );
+    let mut text = *b"00/---/0000:00:00:00 +0000";
+    put(&mut text[0..2], t.day);
+    let month = usize::try_from(t.month - 1).ok().and_then(|index| MONTHS.get(index));
+    text[3..6].copy_from_slice(month.unwrap_or(&"---").as_bytes());
+    put(&mut text[7..11], t.year);
+    put(&mut text[12..14], t.hour);
+    put(&mut text[15..17], t.minute);
+    put(&mut text[18..20], t.second);
+    out.extend_from_slice(&text);
+}
+
+/// Writes a number over all of these digits.
+fn put(digits: &mut [u8], mut value: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789"[usize::try_from(value % 10).unwrap_or(0)];
+        value /= 10;
+    }
 }
 
 struct Civil {
@@ -35,7 +48,7 @@ struct Civil {
     hour: u64,
     minute: u64,
     second: u64,
-    millis: u32,
+    millis: u64,
 }
 
 impl From<SystemTime> for Civil {
@@ -58,7 +71,7 @@ impl From<SystemTime> for Civil {
             hour: seconds / 3_600,
             minute: seconds / 60 % 60,
             second: seconds % 60,
-            millis: since.subsec_millis(),
+            millis: since.subsec_millis().into(),
         }
     }
 }

@@ -83,9 +83,9 @@ impl AccessRecord<'_> {
         out.push(b'"');
         let mut json = Json(out);
         json.string("request_id", self.request_id.as_bytes());
-        json.display("remote_ip", &self.remote.ip());
+        json.ip("remote_ip", self.remote.ip());
         json.number("remote_port", u64::from(self.remote.port()));
-        json.display("client_ip", &self.client_ip);
+        json.ip("client_ip", self.client_ip);
         json.string("proto", self.proto.as_bytes());
         json.string("method", self.method.as_bytes());
         json.string("scheme", self.scheme.as_bytes());
@@ -112,7 +112,8 @@ impl AccessRecord<'_> {
     }
 
     fn write_combined(&self, out: &mut Vec<u8>) {
-        let _ = write!(out, "{} - - [", self.client_ip);
+        push_ip(out, self.client_ip);
+        out.extend_from_slice(b" - - [");
         datetime::common_log(out, self.time);
         out.extend_from_slice(b"] \"");
         escape_combined(out, self.method.as_bytes());
@@ -158,6 +159,13 @@ impl Json<'_> {
         self.0.push(b'"');
     }
 
+    fn ip(&mut self, name: &str, value: IpAddr) {
+        self.name(name);
+        self.0.push(b'"');
+        push_ip(self.0, value);
+        self.0.push(b'"');
+    }
+
     fn number(&mut self, name: &str, value: u64) {
         self.name(name);
         push_number(self.0, value);
@@ -182,6 +190,23 @@ impl fmt::Write for EscapeJson<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         escape_json(self.0, text.as_bytes());
         Ok(())
+    }
+}
+
+fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        // By hand, since it is in every line.
+        IpAddr::V4(ip) => {
+            let [first, rest @ ..] = ip.octets();
+            push_number(out, first.into());
+            for octet in rest {
+                out.push(b'.');
+                push_number(out, octet.into());
+            }
+        }
+        IpAddr::V6(ip) => {
+            let _ = write!(out, "{ip}");
+        }
     }
 }
 
@@ -339,6 +364,13 @@ mod tests {
             prop_assert_eq!(*end, b'\n');
             prop_assert!(text.iter().all(|byte| (0x20..0x7f).contains(byte)));
             prop_assert_eq!(text.iter().filter(|byte| **byte == b'"').count(), 6);
+        }
+
+        #[test]
+        fn addresses_are_as_everywhere(ip: IpAddr) {
+            let mut out = Vec::new();
+            push_ip(&mut out, ip);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), ip.to_string());
         }
 
         #[test]
