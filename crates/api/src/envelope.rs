@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -11,6 +11,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use telemetry::{CounterFamily, Metrics, method_label, status_label};
 
 use crate::error::Failure;
 
@@ -20,8 +21,23 @@ const TIME: Duration = Duration::from_secs(40);
 const LONGEST_ID: usize = 64;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Counts the answers.
+#[derive(Clone)]
+pub(crate) struct Counts(CounterFamily<2>);
+
+impl Counts {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let help = "Requests to the API answered.";
+        Self(metrics.counter("gatewright_api_requests_total", help, ["method", "code"]))
+    }
+}
+
 /// The outermost layer.
-pub(crate) async fn envelope(request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(
+    State(counts): State<Counts>,
+    request: Request,
+    next: Next,
+) -> Response {
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answer = AssertUnwindSafe(tokio::time::timeout(TIME, next.run(request))).catch_unwind();
@@ -40,7 +56,9 @@ pub(crate) async fn envelope(request: Request, next: Next) -> Response {
         }
         answer = failure.write(answer, &id);
     }
-    tracing::debug!(request_id = id, %method, path, status = answer.status().as_u16(), "request");
+    let status = answer.status().as_u16();
+    tracing::debug!(request_id = id, %method, path, status, "request");
+    counts.0.shared([method_label(method.as_str()), status_label(status)]).inc();
     add_headers(answer.headers_mut(), &id);
     answer
 }
@@ -71,5 +89,39 @@ fn request_id(headers: &HeaderMap) -> String {
             let _ = aws_lc_rs::rand::fill(&mut random);
             random.iter().map(|byte| format!("{byte:02x}")).collect()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(path: &str, metrics: &Metrics) -> (u16, serde_json::Value) {
+        let router = Router::<()>::new()
+            .route("/panic", get(async || -> &'static str { panic!("a mistake") }))
+            .route("/sleep", get(async || std::future::pending::<&'static str>().await))
+            .layer(from_fn_with_state(Counts::new(metrics), envelope));
+        let answer = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_and_a_stall_are_answers_too_and_are_counted() {
+        let metrics = Metrics::new();
+        let (status, problem) = ask("/panic", &metrics).await;
+        assert_eq!((status, problem["code"].as_str()), (500, Some("internal")));
+        assert!(!problem.to_string().contains("mistake"));
+        let (status, problem) = ask("/sleep", &metrics).await;
+        assert_eq!((status, problem["code"].as_str()), (503, Some("timeout")));
+        let line = r#"gatewright_api_requests_total{method="GET",code="5xx"} 2"#;
+        assert!(metrics.render().contains(line));
     }
 }

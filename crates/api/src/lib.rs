@@ -1,4 +1,28 @@
 //! The REST API: translation between HTTP and [`control`], and nothing else.
+//!
+//! [`router`] is the whole of it, as a function to call; [`serve`] puts it on a socket; [`types`] are what requests and
+//! answers look like, shared with the command line; [`openapi`] describes it all.
+//!
+//! Every answer has a request id and safe headers, every error is a problem (RFC 9457) that names all that is wrong,
+//! and `error.rs` is the only place that knows status codes.
+//!
+//! ```
+//! use tower::ServiceExt;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let parts = api::Parts {
+//!     control: control::test_util::World::new().control,
+//!     metrics: telemetry::Metrics::new(),
+//!     ready: std::sync::Arc::new(|| true),
+//! };
+//! let request = http::Request::get("/api/host").body(axum::body::Body::empty())?;
+//! let answer = api::router(parts).oneshot(request).await?;
+//! assert_eq!(answer.status(), 401);
+//! assert_eq!(answer.headers()["content-type"], "application/problem+json");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod envelope;
@@ -13,7 +37,7 @@ pub mod types;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use control::Control;
 use telemetry::Metrics;
 use utoipa::openapi::OpenApi;
@@ -39,11 +63,13 @@ pub struct Parts {
 pub fn router(parts: Parts) -> Router {
     let (router, description) = described().split_for_parts();
     let Parts { control, metrics, ready } = parts;
+    control.measure(&metrics);
+    let counts = envelope::Counts::new(&metrics);
     let app = App { control, metrics, ready, openapi: text(&completed(description)).into() };
     router
         .fallback(async || error::Failure::unknown_route())
         .method_not_allowed_fallback(async || error::Failure::method_not_allowed())
-        .layer(from_fn(envelope::envelope))
+        .layer(from_fn_with_state(counts, envelope::envelope))
         .with_state(app)
 }
 

@@ -2,14 +2,13 @@
 
 use serde::Deserialize;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response};
-use utoipa::{IntoParams, OpenApi as _};
+use utoipa::{IntoParams, OpenApi as _, ToSchema};
 
 use crate::types::{FieldError, Problem};
 
@@ -36,9 +35,9 @@ pub(crate) struct WriteQuery {
     dry_run: Option<bool>,
     /// `applied`: answer when every worker of every live proxy runs the change, with `applied`, `proxies` and
     /// `laggards` in the answer.
-    #[param(schema_with = applied)]
+    #[param(inline)]
     #[expect(dead_code, reason = "describes a parameter")]
-    wait: Option<String>,
+    wait: Option<Wait>,
     /// How long to wait for that at most, in `s` or `ms`; more than 30 s count as 30 s.
     #[param(pattern = "^[0-9]{1,9}(s|ms)$", default = "5s")]
     #[expect(dead_code, reason = "describes a parameter")]
@@ -50,9 +49,9 @@ pub(crate) struct WriteQuery {
 #[into_params(parameter_in = Query)]
 pub(crate) struct WaitQuery {
     /// `applied`: answer when every live proxy has seen the change.
-    #[param(schema_with = applied)]
+    #[param(inline)]
     #[expect(dead_code, reason = "describes a parameter")]
-    wait: Option<String>,
+    wait: Option<Wait>,
     /// How long to wait for that at most, in `s` or `ms`; more than 30 s count as 30 s.
     #[param(pattern = "^[0-9]{1,9}(s|ms)$", default = "5s")]
     #[expect(dead_code, reason = "describes a parameter")]
@@ -89,8 +88,11 @@ pub(crate) struct UserPath {
     name: String,
 }
 
-fn applied() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).enum_values(Some(["applied"]))
+/// What a write may wait for.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Wait {
+    Applied,
 }
 
 #[derive(utoipa::OpenApi)]
@@ -113,6 +115,11 @@ pub(crate) fn frame() -> OpenApi {
     let components = api.components.get_or_insert_default();
     let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("auth-token")));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let id = HeaderBuilder::new().description(Some("The request's id, as in the log.")).build();
+    components.headers.insert("X-Request-Id".to_owned(), RefOr::T(id));
+    for (_, name, why) in SHARED {
+        components.responses.insert(name.to_owned(), RefOr::T(problem(name, why)));
+    }
     components.add_security_scheme("auth_token", header);
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     api.security = Some(vec![
@@ -125,61 +132,102 @@ pub(crate) fn frame() -> OpenApi {
 /// Adds the answers that follow from what an operation takes, and the header that every answer has.
 pub(crate) fn complete(api: &mut OpenApi) {
     for (path, item) in &mut api.paths.paths {
-        for operation in
-            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
-                .into_iter()
-                .flatten()
-        {
-            add_answers(path, operation);
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
             for answer in operation.responses.responses.values_mut() {
                 if let RefOr::T(answer) = answer {
-                    let id = HeaderBuilder::new().description(Some("The request's id."));
-                    answer.headers.insert("X-Request-Id".to_owned(), RefOr::T(id.build()));
+                    let id = Ref::new("#/components/headers/X-Request-Id");
+                    answer.headers.insert("X-Request-Id".to_owned(), RefOr::Ref(id));
                 }
+            }
+            for (code, name, _) in errors_of(path, operation) {
+                let answer = RefOr::Ref(Ref::from_response_name(name));
+                operation.responses.responses.entry(code.to_owned()).or_insert(answer);
             }
         }
     }
 }
 
-fn add_answers(path: &str, operation: &mut Operation) {
+/// An error that several operations may answer: status, name, meaning.
+type Shared = (&'static str, &'static str, &'static str);
+
+const MALFORMED: Shared = ("400", "Malformed", "The request is malformed.");
+const UNAUTHORISED: Shared =
+    ("401", "Unauthorised", "The credentials are missing, wrong or expired.");
+const FORBIDDEN: Shared = ("403", "Forbidden", "The role does not allow this.");
+const NOT_FOUND: Shared = ("404", "NotFound", "There is no such record.");
+const TOO_SLOW: Shared = ("408", "TooSlow", "The body did not arrive in time.");
+const CONFLICT: Shared =
+    ("409", "Conflict", "The record is stored in a form that can't be read, or a rule forbids it.");
+const STALE: Shared = ("412", "Stale", "The record has changed since it was read.");
+const TOO_LARGE: Shared = ("413", "TooLarge", "The body is larger than 1 MiB.");
+const NOT_JSON: Shared = ("415", "NotJson", "The body is not announced as JSON.");
+const INVALID: Shared = ("422", "Invalid", "Values are wrong; all are named.");
+const RATE_LIMITED: Shared = ("429", "RateLimited", "Too many attempts.");
+const INTERNAL: Shared = ("500", "Internal", "Something is wrong inside.");
+const UNAVAILABLE: Shared =
+    ("503", "Unavailable", "The store can't be reached, or too much is going on.");
+
+const SHARED: [Shared; 13] = [
+    MALFORMED,
+    UNAUTHORISED,
+    FORBIDDEN,
+    NOT_FOUND,
+    TOO_SLOW,
+    CONFLICT,
+    STALE,
+    TOO_LARGE,
+    NOT_JSON,
+    INVALID,
+    RATE_LIMITED,
+    INTERNAL,
+    UNAVAILABLE,
+];
+
+fn errors_of(path: &str, operation: &Operation) -> Vec<Shared> {
     let login = path == "/api/auth/login";
-    let open = operation.security.is_some() && !login;
+    let open = operation.security.is_some();
     let parameters = operation.parameters.as_deref().unwrap_or_default();
     let has = |name: &str| {
-        parameters
-            .iter()
-            .any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == name))
-    };
-    let asks = !parameters.is_empty() || operation.request_body.is_some();
-    let mut codes = Vec::new();
-    let mut add = |applies: bool, code: &'static str, why: &'static str| {
-        if applies {
-            codes.push((code, why));
-        }
+        let named = |it: &RefOr<Parameter>| matches!(it, RefOr::T(it) if it.name == name);
+        parameters.iter().any(named)
     };
     let body = operation.request_body.is_some();
-    add(asks, "400", "The request is malformed.");
-    add(!open, "401", "The credentials are missing, wrong or expired.");
-    add(!open && !login, "403", "The role does not allow this.");
-    add(path.contains("{pattern}") || has_user(path), "404", "There is no such record.");
-    add(body, "408", "The body did not arrive in time.");
-    add(has("If-Match"), "412", "The record has changed since it was read.");
-    add(body, "413", "The body is larger than 1 MiB.");
-    add(body, "415", "The body is not announced as JSON.");
-    add(asks, "422", "Values are wrong; all are named.");
-    add(login || path == "/api/user/password", "429", "Too many attempts.");
-    add(true, "500", "Something is wrong inside.");
-    add(true, "503", "The store can't be reached, or too much is going on.");
-    for (code, why) in codes {
-        operation.responses.responses.entry(code.to_owned()).or_insert_with(|| problem(why).into());
-    }
+    let asks = body || !parameters.is_empty();
+    let record = path.contains("{pattern}") || path.starts_with("/api/user/{");
+    [
+        (asks, MALFORMED),
+        (login || !open, UNAUTHORISED),
+        (!open, FORBIDDEN),
+        (record, NOT_FOUND),
+        (body, TOO_SLOW),
+        (record, CONFLICT),
+        (has("If-Match"), STALE),
+        (body, TOO_LARGE),
+        (body, NOT_JSON),
+        (asks, INVALID),
+        (login || path == "/api/user/password", RATE_LIMITED),
+        (true, INTERNAL),
+        (true, UNAVAILABLE),
+    ]
+    .into_iter()
+    .filter_map(|(applies, shared)| applies.then_some(shared))
+    .collect()
 }
 
-fn has_user(path: &str) -> bool {
-    path.starts_with("/api/user/{")
-}
-
-fn problem(why: &str) -> Response {
+fn problem(name: &str, why: &str) -> Response {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    ResponseBuilder::new().description(why).content("application/problem+json", content).build()
+    let id = RefOr::Ref(Ref::new("#/components/headers/X-Request-Id"));
+    let mut answer = ResponseBuilder::new()
+        .description(why)
+        .content("application/problem+json", content)
+        .build();
+    answer.headers.insert("X-Request-Id".to_owned(), id);
+    let waits = [RATE_LIMITED.1, UNAVAILABLE.1].contains(&name);
+    if waits {
+        let wait = HeaderBuilder::new().description(Some("When to try again, in seconds."));
+        answer.headers.insert("Retry-After".to_owned(), RefOr::T(wait.build()));
+    }
+    answer
 }

@@ -130,18 +130,19 @@ impl Certificates {
         let mut names = Vec::new();
         for_each::<CertWanted>(self.control.store(), |wanted| names.push(wanted.name)).await?;
         let now = self.control.now();
+        let mut outcome = Ok(());
         for name in names {
             let name = name.as_str();
             if !may_have(&self.control.tables(), name, now) {
                 continue;
             }
             if !self.budget.take(now) {
-                // The timer comes back to it.
-                return Ok(());
+                break; // the timer comes back to it
             }
-            turn.issue(name).await?;
+            let issued = turn.issue(name).await;
+            outcome = outcome.and(issued);
         }
-        Ok(())
+        outcome
     }
 }
 

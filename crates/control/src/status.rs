@@ -2,6 +2,7 @@ use auth::Permission;
 use model::{Revision, Timestamp};
 use runtime::TaskStatus;
 use store::{BadRecord, ProxyReport};
+use telemetry::Metrics;
 
 use crate::{Actor, Control, Error};
 
@@ -64,6 +65,28 @@ impl Control {
             self.count_certificates(&mut status);
         }
         Ok(status)
+    }
+
+    /// Registers figures on what is remembered: hosts, certificates and how many of those are due.
+    pub fn measure(&self, metrics: &Metrics) {
+        let control = self.clone();
+        metrics.sampled_gauge(
+            "gatewright_control_hosts",
+            "Hosts in the store, as the control plane last saw it.",
+            move |samples| samples.push(&[], control.tables().patterns.len()),
+        );
+        let control = self.clone();
+        metrics.sampled_gauge(
+            "gatewright_control_certificates",
+            "Certificates in the store, by whether they are past two thirds of their life.",
+            move |samples| {
+                let now = control.now();
+                let tables = control.tables();
+                let due = tables.certs.values().filter(|cert| cert.renew_at() <= now).count();
+                samples.push(&[("state", "due")], due);
+                samples.push(&[("state", "fresh")], tables.certs.len() - due);
+            },
+        );
     }
 
     /// Whether the store can be reached, so that changes can be made.

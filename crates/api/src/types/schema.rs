@@ -2,14 +2,24 @@
 
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
-fn words(words: &[&str]) -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().copied()))
+const TLS: &str =
+    "How upstreams are spoken to: plain HTTP, HTTPS with a valid certificate, HTTPS with any.";
+const MODE: &str = "How it comes by a certificate; `auto` decides by the name.";
+const RIGHTS: &str =
+    "What it may do: a viewer reads, a manager also writes hosts, an admin does everything.";
+
+fn words(why: &str, words: &[&str]) -> Schema {
+    ObjectBuilder::new()
+        .description(Some(why))
+        .schema_type(Type::String)
+        .enum_values(Some(words.iter().copied()))
+        .into()
 }
 
-fn words_or_null(words: &[&'static str]) -> Schema {
+fn words_or_null(why: &str, words: &[&'static str]) -> Schema {
     let words = words.iter().map(|word| Some(*word)).chain([None]);
     let types = SchemaType::from_iter([Type::String, Type::Null]);
-    ObjectBuilder::new().schema_type(types).enum_values(Some(words)).into()
+    ObjectBuilder::new().description(Some(why)).schema_type(types).enum_values(Some(words)).into()
 }
 
 pub(crate) const UPSTREAM_TLS: [&str; 3] = ["off", "verify", "insecure"];
@@ -17,29 +27,29 @@ pub(crate) const CERTIFICATE_MODE: [&str; 5] = ["auto", "acme", "local", "custom
 pub(crate) const ROLE: [&str; 3] = ["viewer", "manager", "admin"];
 
 pub(super) fn upstream_tls() -> Schema {
-    words(&UPSTREAM_TLS).into()
+    words(TLS, &UPSTREAM_TLS)
 }
 
 pub(super) fn upstream_tls_or_null() -> Schema {
-    words_or_null(&UPSTREAM_TLS)
+    words_or_null(TLS, &UPSTREAM_TLS)
 }
 
 pub(super) fn certificate_mode() -> Schema {
-    words(&CERTIFICATE_MODE).into()
+    words(MODE, &CERTIFICATE_MODE)
 }
 
 pub(super) fn certificate_mode_or_null() -> Schema {
-    words_or_null(&CERTIFICATE_MODE)
+    words_or_null(MODE, &CERTIFICATE_MODE)
 }
 
 pub(super) fn certificate_status() -> Schema {
-    words(&["none", "pending", "valid", "expired", "failed"]).into()
+    words("How it stands with its certificate.", &["none", "pending", "valid", "expired", "failed"])
 }
 
 pub(super) fn role() -> Schema {
-    words(&ROLE).into()
+    words(RIGHTS, &ROLE)
 }
 
 pub(super) fn role_or_null() -> Schema {
-    words_or_null(&ROLE)
+    words_or_null(RIGHTS, &ROLE)
 }

@@ -34,6 +34,8 @@ fn every_operation_is_described_whole() {
             let answers = operation["responses"].as_object().unwrap();
             assert!(answers.keys().any(|code| code.starts_with('2')), "{at}");
             for (code, answer) in answers {
+                let shared = answer["$ref"].as_str().and_then(|name| name.strip_prefix('#'));
+                let answer = shared.map_or(answer, |name| document.pointer(name).unwrap());
                 assert!(answer["headers"]["X-Request-Id"].is_object(), "{at} {code}");
                 if !code.starts_with('2') {
                     let problem = &answer["content"]["application/problem+json"]["schema"]["$ref"];

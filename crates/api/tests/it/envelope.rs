@@ -90,7 +90,14 @@ async fn metrics_need_no_login() {
     let answer = api.get("/metrics").await;
     assert_eq!(answer.status, 200);
     assert!(answer.header("content-type").unwrap().starts_with("text/plain"));
-    assert!(answer.text.contains("gatewright_build_info"), "{}", answer.text);
+    for line in [
+        "gatewright_build_info",
+        "gatewright_api_requests_total{method=\"POST\",code=\"2xx\"} 1",
+        "gatewright_control_hosts 0",
+        "gatewright_control_certificates{state=\"due\"} 0",
+    ] {
+        assert!(answer.text.contains(line), "{line} in {}", answer.text);
+    }
 }
 
 #[tokio::test]
