@@ -125,3 +125,60 @@ fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_goes() {
+        let mut headers = map(&[
+            ("connection", "close, X-Mine"),
+            ("connection", "upgrade , keep-alive,, te"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authenticate", "Basic"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "gzip, Trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-mine", "x"),
+            ("x-yours", "x"),
+            ("trailer", "x-sum"),
+        ]);
+        response(&mut headers);
+        assert_eq!(headers, map(&[("te", "trailers"), ("trailer", "x-sum"), ("x-yours", "x")]));
+    }
+
+    #[test]
+    fn connection_cannot_take_away_what_matters() {
+        for name in ["host", "cookie", "set-cookie", "authorization", "content-length"] {
+            let mut headers = map(&[("connection", "x-other")]);
+            headers.append("connection", HeaderValue::from_static(name));
+            headers.append(name, HeaderValue::from_static("x"));
+            response(&mut headers);
+            assert_eq!((headers.len(), &headers[name]), (1, &HeaderValue::from_static("x")));
+        }
+    }
+
+    #[test]
+    fn an_upgrade_needs_both_fields() {
+        let asked = |fields: &[(&'static str, &'static str)]| requested_upgrade(&map(fields));
+        let websocket = Some(HeaderValue::from_static("websocket"));
+        assert_eq!(asked(&[("connection", "Upgrade"), ("upgrade", "websocket")]), websocket);
+        assert_eq!(
+            asked(&[("connection", "keep-alive, upgrade"), ("upgrade", "websocket")]),
+            websocket
+        );
+        assert_eq!(asked(&[("upgrade", "websocket")]), None);
+        assert_eq!(asked(&[("connection", "upgrade")]), None);
+    }
+}

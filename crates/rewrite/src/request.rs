@@ -150,10 +150,10 @@ impl Arrival<'_> {
             _ => &[],
         };
         // An IPv6 address without brackets can't be told from a port, and isn't valid in an authority.
-        if (1..=5).contains(&named.len()) {
-            if let Ok(port) = HeaderValue::from_bytes(named) {
-                return port;
-            }
+        if (1..=5).contains(&named.len())
+            && let Ok(port) = HeaderValue::from_bytes(named)
+        {
+            return port;
         }
         HeaderValue::from_static(match self.scheme {
             Scheme::Http => "80",
@@ -178,4 +178,153 @@ fn join_cookies(headers: &mut HeaderMap) {
 fn ip_value(ip: IpAddr) -> HeaderValue {
     // An address prints as visible ASCII: the fallback is never taken.
     HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trusted() -> TrustedProxies {
+        "10.0.0.0/8, 2001:db8::/32".parse().unwrap()
+    }
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    /// The request as the upstream gets it, and the client.
+    fn rewritten(peer: &str, fields: &[(&'static str, &'static str)]) -> (HeaderMap, String) {
+        let peer = Peer::new(peer.parse().unwrap(), &trusted());
+        let host = HeaderValue::from_static("app.example.com:8443");
+        let mut headers = map(fields);
+        let arrival = Arrival { peer: &peer, scheme: Scheme::Https, host: &host };
+        let client = request(&mut headers, &arrival, &trusted());
+        (headers, client.to_string())
+    }
+
+    #[test]
+    fn a_stranger_is_not_believed() {
+        let forged = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "evil"),
+            ("x-forwarded-port", "1"),
+            ("x-forwarded-ssl", "off"),
+            ("x-forwarded-user", "root"),
+            ("x-real-ip", "1.1.1.1"),
+            ("forwarded", "for=1.1.1.1"),
+        ];
+        let (headers, client) = rewritten("203.0.113.9", &forged);
+        let want = map(&[
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "app.example.com:8443"),
+            ("x-forwarded-port", "8443"),
+            ("x-real-ip", "203.0.113.9"),
+        ]);
+        assert_eq!((headers, client.as_str()), (want, "203.0.113.9"));
+    }
+
+    #[test]
+    fn a_trusted_peer_is() {
+        let told = [
+            ("x-forwarded-for", "1.1.1.1, 203.0.113.9"),
+            ("x-forwarded-for", "10.9.9.9"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "public.example"),
+            ("forwarded", "for=203.0.113.9"),
+            ("x-forwarded-prefix", "/admin"),
+        ];
+        let (headers, client) = rewritten("::ffff:10.0.0.1", &told);
+        let want = map(&[
+            ("x-forwarded-for", "1.1.1.1, 203.0.113.9, 10.9.9.9, 10.0.0.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "public.example"),
+            ("x-forwarded-port", "8443"),
+            ("x-real-ip", "203.0.113.9"),
+            ("forwarded", "for=203.0.113.9"),
+        ]);
+        assert_eq!((headers, client.as_str()), (want, "203.0.113.9"));
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_stranger() {
+        for (chain, client) in [
+            ("", "10.0.0.1"),
+            ("198.51.100.7", "198.51.100.7"),
+            ("1.1.1.1, 198.51.100.7, 10.2.2.2", "198.51.100.7"),
+            ("10.3.3.3, 10.2.2.2", "10.3.3.3"),
+            ("198.51.100.7:1234", "198.51.100.7"),
+            ("2001:db8::7, 10.2.2.2", "2001:db8::7"),
+            ("[2a00::7]:443, 10.2.2.2", "2a00::7"),
+            ("[2a00::7], 10.2.2.2", "2a00::7"),
+            ("::ffff:198.51.100.7", "198.51.100.7"),
+            // What can't be read ends the chain.
+            ("198.51.100.7, unknown, 10.2.2.2", "10.2.2.2"),
+            ("198.51.100.7, ,10.2.2.2", "10.2.2.2"),
+            ("_hidden", "10.0.0.1"),
+        ] {
+            let got = rewritten("10.0.0.1", &[("x-forwarded-for", chain)]);
+            assert_eq!(got.1, client, "{chain}");
+            assert_eq!(got.0[X_REAL_IP], client, "{chain}");
+        }
+    }
+
+    #[test]
+    fn aliases_and_dangerous_fields_go_whoever_sends_them() {
+        for name in [
+            "x_forwarded_for",
+            "x-forwarded_for",
+            "x_forwarded_host",
+            "x_real_ip",
+            "x_original_url",
+            "x_request_id",
+            "content_length",
+            "transfer_encoding",
+            "proxy",
+            "x-forwarded-prefix",
+            "x-original-url",
+            "x-rewrite-url",
+        ] {
+            for peer in ["203.0.113.9", "10.0.0.1"] {
+                let (headers, _) = rewritten(peer, &[(name, "x"), ("x_harmless", "x")]);
+                assert!(!headers.contains_key(name), "{name}");
+                assert!(headers.contains_key("x_harmless"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_port_is_the_one_the_client_used() {
+        let peer = Peer::new("203.0.113.9".parse().unwrap(), &trusted());
+        for (host, scheme, port) in [
+            ("a", Scheme::Https, "443"),
+            ("a", Scheme::Http, "80"),
+            ("a:8080", Scheme::Http, "8080"),
+            ("[::1]", Scheme::Http, "80"),
+            ("[::1]:81", Scheme::Http, "81"),
+            ("10.0.0.1", Scheme::Http, "80"),
+            ("a:", Scheme::Https, "443"),
+            ("a:123456", Scheme::Https, "443"),
+            ("", Scheme::Https, "443"),
+            ("12", Scheme::Https, "443"),
+        ] {
+            let host_value = HeaderValue::from_static(host);
+            let arrival = Arrival { peer: &peer, scheme, host: &host_value };
+            assert_eq!(arrival.port(), port, "{host}");
+        }
+    }
+
+    #[test]
+    fn crumbs_of_cookies_are_joined() {
+        let crumbs = [("cookie", "a=b"), ("x-a", "b"), ("cookie", "c=d"), ("cookie", "e=f")];
+        let (headers, _) = rewritten("203.0.113.9", &crumbs);
+        let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=b; c=d; e=f"]);
+    }
 }
