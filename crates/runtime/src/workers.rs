@@ -103,6 +103,8 @@ where
         if gone.recv().is_ok() {
             let run = || runtime.block_on(async move { factory(index).await });
             let end = catch_unwind(AssertUnwindSafe(run));
+            // Whoever joins may rely on it that the worker's tasks are dropped, and have said their last.
+            drop(runtime);
             let _ = ended.send(end.map_err(|panic| panic_message(&*panic).to_owned()));
         }
     })?;
