@@ -19,6 +19,7 @@ pub(crate) struct Reply {
     source: Source,
     record: Option<Record>,
     ended: bool,
+    broken: Option<upstream::Error>,
 }
 
 /// Where an answer's body comes from.
@@ -31,12 +32,12 @@ pub(crate) enum Source {
 impl Reply {
     /// A body whose end the record tells.
     pub(crate) fn new(source: Source, record: Record) -> Self {
-        Self { source, record: Some(record), ended: false }
+        Self { source, record: Some(record), ended: false, broken: None }
     }
 
     /// No body, and nothing to tell: the tunnel that follows tells its own end.
     pub(crate) fn untold() -> Self {
-        Self { source: Source::Nothing, record: None, ended: true }
+        Self { source: Source::Nothing, record: None, ended: true, broken: None }
     }
 
     fn note(&mut self, frame: Option<&Result<Frame<Bytes>, upstream::Error>>) {
@@ -61,19 +62,30 @@ impl Body for Reply {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, upstream::Error>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let polled = match &mut self.source {
             Source::Nothing => Poll::Ready(None),
             Source::Page(page) if page.is_empty() => Poll::Ready(None),
             Source::Page(page) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(page))))),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
-        if let Poll::Ready(frame) = &polled {
-            self.note(frame.as_ref());
+        let Poll::Ready(frame) = polled else { return Poll::Pending };
+        self.note(frame.as_ref());
+        if let Some(Err(error)) = frame {
+            // hyper drops what it has buffered when it hears of the error: let it send that first.
+            self.broken = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        polled
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.broken.is_some() {
+            return false;
+        }
         match &self.source {
             Source::Nothing => true,
             Source::Page(page) => page.is_empty(),

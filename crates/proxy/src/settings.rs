@@ -101,7 +101,7 @@ impl Default for MinimumRates {
     }
 }
 
-/// Counts that are refused beyond. (A head is limited to 64 KiB and 128 fields.)
+/// Counts that are refused beyond. (A head is limited to 64 KiB and 100 fields.)
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Requests in flight on one HTTP/2 connection.

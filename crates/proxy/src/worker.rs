@@ -12,7 +12,7 @@ use runtime::{Shutdown, Tasks};
 use telemetry::{AccessRecord, AccessWriter};
 use upstream::Upstreams;
 
-use crate::guard::{MAX_FIELDS, MAX_HEAD};
+use crate::guard::MAX_HEAD;
 use crate::meters::Meters;
 use crate::record::RequestId;
 use crate::time::Time;
@@ -140,7 +140,6 @@ fn http1() -> http1::Builder {
     builder
         .half_close(true)
         .header_read_timeout(None)
-        .max_headers(MAX_FIELDS)
         .max_header_size(MAX_HEAD)
         .max_buf_size(4 * MAX_HEAD);
     builder

@@ -96,6 +96,6 @@ async fn a_tunnel_that_outlasts_the_deadline_is_cut_off_counted_and_logged() {
     assert!(client.is_closed().await);
     let lines = gateway.log_lines();
     assert_eq!(lines.len(), 1);
-    assert_eq!(lines[0]["bytes_read"], 1);
+    assert_eq!(lines[0]["bytes_read"], 1, "{}", lines[0]);
     assert!(gateway.metrics.render().contains("gatewright_drain_cut_off_total 1"));
 }
