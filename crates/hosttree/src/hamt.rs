@@ -234,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in proptest::collection::vec((any::<u8>(), any::<Option<u32>>()), 0..400)) {
+        fn it_is_a_map(steps in proptest::collection::vec((any::<u8>(), any::<Option<u32>>()), 0..120)) {
             let mut map = Hamt::default();
             let mut model = BTreeMap::new();
             let mut old = Vec::new();

@@ -170,7 +170,7 @@ impl<T: Clone> HostTree<T> {
     pub fn insert(&mut self, pattern: &str, value: T) -> Option<T> {
         let entry = Arc::new(Entry { pattern: pattern.into(), value });
         let old = if is_wildcard(pattern) {
-            Arc::make_mut(&mut self.wild).insert(&self.hasher, labels(pattern).rev(), entry)
+            Arc::make_mut(&mut self.wild).insert(&self.hasher, Some(pattern), entry)
         } else {
             self.exact.insert(self.hasher.hash_one(pattern), pattern, entry)
         };
@@ -182,7 +182,7 @@ impl<T: Clone> HostTree<T> {
     pub fn remove(&mut self, pattern: &str) -> Option<T> {
         self.find(pattern)?;
         let old = if is_wildcard(pattern) {
-            Arc::make_mut(&mut self.wild).remove(&self.hasher, labels(pattern).rev())
+            Arc::make_mut(&mut self.wild).remove(&self.hasher, Some(pattern))
         } else {
             self.exact.remove(self.hasher.hash_one(pattern), pattern)
         }?;

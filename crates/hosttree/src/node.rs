@@ -3,9 +3,9 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use crate::Entry;
 use crate::hamt::{Hamt, Keyed};
 use crate::text::Text;
-use crate::{Entry, labels};
 
 /// What stands left of some labels. The empty tree is a node without children.
 pub(crate) struct Node<T> {
@@ -13,9 +13,11 @@ pub(crate) struct Node<T> {
     label: Text,
     /// The pattern that ends here.
     pub(crate) entry: Option<Arc<Entry<T>>>,
+    /// The pattern that ends with one more `*`. Most patterns with a wildcard do: it saves them a node.
+    pub(crate) star: Option<Arc<Entry<T>>>,
     /// By an exact label.
     pub(crate) exact: Hamt<Arc<Node<T>>>,
-    /// By `*`.
+    /// By `*`, when it is not the end.
     pub(crate) one: Option<Arc<Node<T>>>,
     /// By `**`.
     pub(crate) many: Option<Arc<Node<T>>>,
@@ -23,34 +25,47 @@ pub(crate) struct Node<T> {
 
 impl<T> Node<T> {
     fn new(label: &str) -> Self {
-        Self { label: label.into(), entry: None, exact: Hamt::default(), one: None, many: None }
+        Self {
+            label: label.into(),
+            entry: None,
+            star: None,
+            exact: Hamt::default(),
+            one: None,
+            many: None,
+        }
     }
 
     /// The entry of exactly this pattern.
     pub(crate) fn get(&self, hasher: &impl BuildHasher, pattern: &str) -> Option<&Arc<Entry<T>>> {
         let mut node = self;
-        for label in labels(pattern).rev() {
+        let mut left = Some(pattern);
+        while let Some(pattern) = left {
+            let (rest, label) = split_last(pattern);
             node = match label {
+                "*" if rest.is_none() => return node.star.as_ref(),
                 "*" => node.one.as_deref()?,
                 "**" => node.many.as_deref()?,
                 exact => node.exact.get(hasher.hash_one(exact), exact)?,
             };
+            left = rest;
         }
         node.entry.as_ref()
     }
 
-    /// Puts an entry at the end of the labels, given from the right; hands out the one it replaces.
-    pub(crate) fn insert<'a>(
+    /// Puts an entry where the labels of `pattern`, if any, lead from here; hands out the one it replaces.
+    pub(crate) fn insert(
         &mut self,
         hasher: &impl BuildHasher,
-        mut labels: impl Iterator<Item = &'a str>,
+        pattern: Option<&str>,
         entry: Arc<Entry<T>>,
     ) -> Option<Arc<Entry<T>>> {
-        let below = match labels.next() {
-            None => return self.entry.replace(entry),
-            Some("*") => self.one.get_or_insert_default(),
-            Some("**") => self.many.get_or_insert_default(),
-            Some(label) => {
+        let Some(pattern) = pattern else { return self.entry.replace(entry) };
+        let (rest, label) = split_last(pattern);
+        let below = match label {
+            "*" if rest.is_none() => return self.star.replace(entry),
+            "*" => self.one.get_or_insert_default(),
+            "**" => self.many.get_or_insert_default(),
+            label => {
                 let hash = hasher.hash_one(label);
                 if self.exact.get(hash, label).is_none() {
                     self.exact.insert(hash, label, Arc::new(Self::new(label)));
@@ -58,26 +73,28 @@ impl<T> Node<T> {
                 self.exact.get_mut(hash, label)?
             }
         };
-        Arc::make_mut(below).insert(hasher, labels, entry)
+        Arc::make_mut(below).insert(hasher, rest, entry)
     }
 
-    /// Takes the entry at the end of the labels out, and every node that is empty then.
+    /// Takes out the entry where the labels of `pattern`, if any, lead from here, and every node that is empty then.
     ///
     /// Call it only when the entry is there: else it copies the way for nothing.
-    pub(crate) fn remove<'a>(
+    pub(crate) fn remove(
         &mut self,
         hasher: &impl BuildHasher,
-        mut labels: impl Iterator<Item = &'a str>,
+        pattern: Option<&str>,
     ) -> Option<Arc<Entry<T>>> {
-        let Some(label) = labels.next() else { return self.entry.take() };
+        let Some(pattern) = pattern else { return self.entry.take() };
+        let (rest, label) = split_last(pattern);
         let hash = hasher.hash_one(label);
         let below = match label {
+            "*" if rest.is_none() => return self.star.take(),
             "*" => self.one.as_mut()?,
             "**" => self.many.as_mut()?,
             exact => self.exact.get_mut(hash, exact)?,
         };
         let below = Arc::make_mut(below);
-        let found = below.remove(hasher, labels);
+        let found = below.remove(hasher, rest);
         if below.is_empty() {
             match label {
                 "*" => self.one = None,
@@ -91,20 +108,21 @@ impl<T> Node<T> {
     /// All entries at and below this node.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry<T>>> {
         let mut todo = vec![self];
-        std::iter::from_fn(move || {
-            loop {
-                let node = todo.pop()?;
-                todo.extend(node.exact.iter().map(|child| &**child));
-                todo.extend(node.one.as_deref().into_iter().chain(node.many.as_deref()));
-                if node.entry.is_some() {
-                    return node.entry.as_ref();
-                }
-            }
-        })
+        let nodes = std::iter::from_fn(move || {
+            let node = todo.pop()?;
+            todo.extend(node.exact.iter().map(|child| &**child));
+            todo.extend(node.one.as_deref().into_iter().chain(node.many.as_deref()));
+            Some(node)
+        });
+        nodes.flat_map(|node| node.entry.iter().chain(&node.star))
     }
 
     fn is_empty(&self) -> bool {
-        self.entry.is_none() && self.exact.is_empty() && self.one.is_none() && self.many.is_none()
+        self.entry.is_none()
+            && self.star.is_none()
+            && self.exact.is_empty()
+            && self.one.is_none()
+            && self.many.is_none()
     }
 }
 
@@ -121,6 +139,7 @@ impl<T> Clone for Node<T> {
         Self {
             label: self.label.clone(),
             entry: self.entry.clone(),
+            star: self.star.clone(),
             exact: self.exact.clone(),
             one: self.one.clone(),
             many: self.many.clone(),
@@ -131,5 +150,13 @@ impl<T> Clone for Node<T> {
 impl<T> Keyed for Arc<Node<T>> {
     fn has_key(&self, key: &str) -> bool {
         self.label.as_bytes() == key.as_bytes()
+    }
+}
+
+/// The last label, and what stands left of it; an address in brackets is one label.
+fn split_last(pattern: &str) -> (Option<&str>, &str) {
+    match pattern.rsplit_once('.') {
+        Some((rest, label)) if !pattern.starts_with('[') => (Some(rest), label),
+        _ => (None, pattern),
     }
 }

@@ -68,13 +68,16 @@ pub(crate) fn matches<'t, T, B>(
     visit: &mut impl FnMut(Match<'t, T>) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
     let mut states = Vec::with_capacity(16);
-    states.push(State { node: root, ends: 1, label: 0 });
+    states.push(State { node: Some(root), entry: None, ends: 1, label: 0 });
     Walk { hasher, name, states }.step(0, visit)
 }
 
 /// A node, and where in the name the labels down to it can end.
 struct State<'t, T> {
-    node: &'t Node<T>,
+    /// None where nothing can follow.
+    node: Option<&'t Node<T>>,
+    /// The pattern that ends here.
+    entry: Option<&'t Arc<Entry<T>>>,
     /// Bit n: after n labels.
     ends: u128,
     /// Where the exact label of this node stands in the name: one of several places with the same text.
@@ -116,15 +119,13 @@ impl<'t, T, S: BuildHasher> Walk<'t, '_, T, S> {
     ) -> ControlFlow<B> {
         let whole = 1 << self.name.count;
         let ended = || self.states[from..].iter().filter(|state| state.ends & whole != 0);
-        for entry in ended().filter_map(|state| state.node.entry.as_ref()) {
+        for entry in ended().filter_map(|state| state.entry) {
             visit(Match { entry, bare: false })?;
         }
         for state in ended() {
             // Where the `*` can also take a label of the name, the pattern was met as itself before.
             let taken = (state.ends << 1) & whole != 0;
-            if let (false, Some(below)) = (taken, &state.node.one)
-                && let Some(entry) = &below.entry
-            {
+            if let (false, Some(Node { star: Some(entry), .. })) = (taken, state.node) {
                 visit(Match { entry, bare: true })?;
             }
         }
@@ -132,7 +133,7 @@ impl<'t, T, S: BuildHasher> Walk<'t, '_, T, S> {
     }
 
     fn push_exact(&mut self, index: usize) {
-        let State { node, mut ends, .. } = self.states[index];
+        let State { node: Some(node), mut ends, .. } = self.states[index] else { return };
         if node.exact.is_empty() {
             return;
         }
@@ -145,9 +146,15 @@ impl<'t, T, S: BuildHasher> Walk<'t, '_, T, S> {
             let Some(child) = node.exact.get(self.hasher.hash_one(text), text) else { continue };
             let end = 1 << (label + 1);
             let siblings = &mut self.states[first..];
-            match siblings.iter_mut().find(|state| std::ptr::eq(state.node, &**child)) {
+            let is_child = |node: &Node<T>| std::ptr::eq(node, &**child);
+            match siblings.iter_mut().find(|state| state.node.is_some_and(is_child)) {
                 Some(known) => known.ends |= end,
-                None => self.states.push(State { node: child, ends: end, label }),
+                None => self.states.push(State {
+                    node: Some(child),
+                    entry: child.entry.as_ref(),
+                    ends: end,
+                    label,
+                }),
             }
         }
         let name = self.name;
@@ -155,21 +162,26 @@ impl<'t, T, S: BuildHasher> Walk<'t, '_, T, S> {
     }
 
     fn push_one(&mut self, index: usize) {
-        let State { node, ends, .. } = self.states[index];
+        let State { node: Some(node), ends, .. } = self.states[index] else { return };
         let ends = (ends & self.inside()) << 1;
-        if let (Some(node), 1..) = (&node.one, ends) {
-            self.states.push(State { node, ends, label: 0 });
+        let (below, entry) = (node.one.as_deref(), node.star.as_ref());
+        if ends != 0 && (below.is_some() || entry.is_some()) {
+            self.states.push(State { node: below, entry, ends, label: 0 });
         }
     }
 
     fn push_many(&mut self, index: usize) {
-        let State { node, ends, .. } = self.states[index];
+        let State { node: Some(Node { many: Some(below), .. }), ends, .. } = self.states[index]
+        else {
+            return;
+        };
         let ends = ends & self.inside();
-        if let (Some(node), 1..) = (&node.many, ends) {
+        if ends != 0 {
             // Every position after the first that is possible, up to the end of the name.
             let after = !0 << (ends.trailing_zeros() + 1);
             let ends = after & (self.inside() << 1);
-            self.states.push(State { node, ends, label: 0 });
+            let entry = below.entry.as_ref();
+            self.states.push(State { node: Some(below), entry, ends, label: 0 });
         }
     }
 
