@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::violation::Violation;
 
-/// Fields in one section.
-pub(crate) const MAX_FIELDS: usize = 128;
+/// Fields in one section: as many as hyper has room for without an allocation per request.
+pub(super) const MAX_FIELDS: usize = 100;
 
 /// A line of a section that ends with an empty line.
 pub(super) enum Line {

@@ -11,7 +11,8 @@
 //! * Serve it with `half_close(true)`: the guard tells the server of a bad head as an end of stream, and without that
 //!   hyper would drop the requests it still answers. With it hyper also reads only when it wants a head or a body, by
 //!   which the guard knows that a request to upgrade was declined.
-//! * Allow at least [`MAX_FIELDS`] headers and [`MAX_HEAD`] bytes of buffer, so that the limits are the guard's.
+//! * Leave hyper its default number of headers, which is the guard's, and allow it [`MAX_HEAD`] bytes of buffer, so that
+//!   the limits are the guard's.
 //! * Call [`Handle::upgraded`] before the 101 is returned: bytes behind the request pass unread from then on.
 //! * Let the server shut the transport down when it is done: a refusal is written then, behind all earlier answers,
 //!   and the client is read out for a moment so that a reset does not take the answer away.
@@ -28,6 +29,5 @@ mod stream;
 mod tests;
 mod violation;
 
-pub(crate) use fields::MAX_FIELDS;
 pub(crate) use head::MAX_HEAD;
 pub(crate) use stream::{Guarded, Handle};

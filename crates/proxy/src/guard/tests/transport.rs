@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::super::violation::Violation;
-use super::super::{Guarded, Handle, MAX_FIELDS};
+use super::super::{Guarded, Handle};
 
 const GET: &str = "GET /get HTTP/1.1\r\nHost: a\r\n\r\n";
 const UPGRADE: &str =
@@ -52,7 +52,7 @@ async fn converse(input: &[u8], pipe: usize, end: bool) -> Outcome {
     let service = service_fn(|request| answer(request, &requests, &handle));
     let served = async {
         let mut builder = http1::Builder::new();
-        builder.half_close(true).max_headers(MAX_FIELDS).header_read_timeout(None);
+        builder.half_close(true).header_read_timeout(None);
         let mut http = builder.serve_connection(TokioIo::new(guarded), service);
         let _ = (&mut http).await;
         let mut parts = http.into_parts();
