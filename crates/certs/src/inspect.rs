@@ -10,8 +10,8 @@ use crate::Error;
 /// What a leaf certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
-    /// What it covers: DNS names and `*.name` in lower case, IPv4 addresses, IPv6 addresses in brackets. The common name
-    /// counts for nothing (RFC 9525 §2).
+    /// What it covers: DNS names and `*.name` in lower case, IPv4 addresses, IPv6 addresses in brackets. The common
+    /// name counts for nothing (RFC 9525 §2).
     pub names: Vec<String>,
     /// Start of validity.
     pub not_before: Timestamp,

@@ -56,7 +56,8 @@ impl LocalCa {
     /// The authority of a stored root certificate and key.
     ///
     /// # Errors
-    /// [`Error::Chain`] and [`Error::Leaf`] when the root can't be read, [`Error::Make`] when the key can't, or is not its.
+    /// [`Error::Chain`] and [`Error::Leaf`] when the root can't be read, [`Error::Make`] when the key can't, or is
+    /// not its.
     pub fn from_pem(root_pem: &str, key_pem: &Secret<String>) -> Result<Self, Error> {
         let failed = |source| Error::Make { name: ROOT.to_owned(), source };
         let not_after = inspect(ROOT, root_pem)?.not_after;

@@ -30,7 +30,8 @@ pub fn server_config(table: &Arc<CertTable>) -> Result<Arc<ServerConfig>, Error>
         .with_cert_resolver(resolver(table.clone()));
     config.alpn_protocols = ["h2", "http/1.1", "http/1.0"].map(|name| name.into()).to_vec();
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(Error::Tls)?;
-    // One is enough for a client that resumes; each more costs every handshake. And no cache, which all workers would share.
+    // One is enough for a client that resumes; each more costs every handshake. And no cache, which all workers would
+    // share.
     config.send_tls13_tickets = 1;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // Early data can be replayed, and nothing here could tell.

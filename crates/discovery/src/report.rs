@@ -15,8 +15,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long the end waits for the store.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Writes the report whenever it changes, and often enough to keep it. Never ends. On its own, so that a long scan does
-/// not let it lapse.
+/// Writes the report whenever it changes, and often enough to keep it. Never ends. On its own, so that a long scan
+/// does not let it lapse.
 pub(crate) async fn keep(
     store: &Store,
     mut report: watch::Receiver<Option<ProxyReport>>,

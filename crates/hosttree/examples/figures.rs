@@ -1,8 +1,8 @@
 //! Measures the table at growing numbers of hosts and prints what it saw: `cargo run --release --example figures`.
 //!
-//! Memory is the growth of the process's resident set; freed memory is used again, so for exact figures run one size and kind
-//! per process: `figures 1000000 plain`, `figures 1000000 wild`. The value of a host is a word, so that the table itself
-//! is what is measured.
+//! Memory is the growth of the process's resident set; freed memory is used again, so for exact figures run one size
+//! and kind per process: `figures 1000000 plain`, `figures 1000000 wild`. The value of a host is a word, so that the
+//! table itself is what is measured.
 #![allow(clippy::print_stdout)] // printing is its whole job
 
 use std::hint::black_box;
@@ -58,7 +58,8 @@ fn measure(
     );
 }
 
-/// One lookup each of names far apart, so that most find their cache lines cold; the clock's own cost is in the figure.
+/// One lookup each of names far apart, so that most find their cache lines cold; the clock's own cost is in the
+/// figure.
 fn lookups(tree: &HostTree<usize>, name: impl Fn(usize) -> String, hosts: usize) -> Vec<Duration> {
     let names: Vec<_> = (0..LOOKUPS).map(|n| name(scattered(n) % hosts)).collect();
     let timed = names.iter().map(|name| {

@@ -1,8 +1,8 @@
 //! A persistent hash map of elements that carry their own text key: a hash array mapped trie, 64-way.
 //!
-//! A branch is one reference-counted slice, found by one pointer hop, with its occupancy bitmap beside the pointer in the
-//! parent. Changing a map whose branches are shared copies the branches on one path; unshared branches change in place.
-//! The caller hashes, so that a key is hashed once however many maps are asked.
+//! A branch is one reference-counted slice, found by one pointer hop, with its occupancy bitmap beside the pointer in
+//! the parent. Changing a map whose branches are shared copies the branches on one path; unshared branches change in
+//! place. The caller hashes, so that a key is hashed once however many maps are asked.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! A persistent tree of host patterns: which pattern answers for a name, and why.
 //!
-//! It stands alone: what the patterns lead to is the caller's. Names and patterns are given normalised (lower case, no port, no
-//! trailing dot); an IPv6 address in brackets is one label.
+//! It stands alone: what the patterns lead to is the caller's. Names and patterns are given normalised (lower case,
+//! no port, no trailing dot); an IPv6 address in brackets is one label.
 //!
 //! ```
 //! use hosttree::HostTree;
@@ -27,13 +27,13 @@
 //!
 //! # Patterns
 //!
-//! A label is itself, `*` (any one label) or `**` (one or more labels); wildcards stand anywhere, several are allowed. A
-//! pattern `*.base` also stands for its bare `base`, as though that were written, one step deep.
+//! A label is itself, `*` (any one label) or `**` (one or more labels); wildcards stand anywhere, several are
+//! allowed. A pattern `*.base` also stands for its bare `base`, as though that were written, one step deep.
 //!
 //! # Choice
 //!
-//! Of all patterns that match, that one wins which comes first in this order. It depends on the patterns alone, not on the
-//! name or on who came first:
+//! Of all patterns that match, that one wins which comes first in this order. It depends on the patterns alone, not
+//! on the name or on who came first:
 //!
 //! 1. compare kinds of labels from the right; at the first difference exact beats `*` beats `**`;
 //! 2. more labels beat fewer (`*.base` standing for its base counts as `base`);
@@ -42,8 +42,8 @@
 //!
 //! # Cost
 //!
-//! A lookup takes no lock and costs the same at a thousand hosts and at a million, up to cache misses; names made to be
-//! hard cost microseconds. A change copies the nodes on the way to one pattern. See `examples/figures.rs`.
+//! A lookup takes no lock and costs the same at a thousand hosts and at a million, up to cache misses; names made to
+//! be hard cost microseconds. A change copies the nodes on the way to one pattern. See `examples/figures.rs`.
 #![forbid(unsafe_code)]
 
 mod hamt;

@@ -1,9 +1,10 @@
 //! Which patterns match a name, best first, at a cost that no name can blow up.
 //!
 //! A step holds *all* ways in which the labels so far can have been matched: for each node of the tree the set of
-//! positions in the name at which its part of the pattern can end, as a bit set. So each node is met at most once, however
-//! many ways a `**` can stretch; and nodes of one step have the same kinds of labels (exact, `*`, `**`) behind them, so that
-//! trying exact, then `*`, then `**`, then the end, meets the matches in the order of the crate's documentation.
+//! positions in the name at which its part of the pattern can end, as a bit set. So each node is met at most once,
+//! however many ways a `**` can stretch; and nodes of one step have the same kinds of labels (exact, `*`, `**`)
+//! behind them, so that trying exact, then `*`, then `**`, then the end, meets the matches in the order of the
+//! crate's documentation.
 
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! The truth table of the system that Gatewright grew out of, whose walk was greedy and did not turn back. Where this tree
-//! answers otherwise on purpose, the row says so.
+//! The truth table of the system that Gatewright grew out of, whose walk was greedy and did not turn back. Where this
+//! tree answers otherwise on purpose, the row says so.
 
 use hosttree::HostTree;
 
