@@ -28,10 +28,19 @@ const PARALLEL: usize = 24;
 const DEADLINE: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn malformed_requests_reach_nobody() {
+async fn malformed_requests_reach_nobody_by_our_codec() {
+    malformed_requests_reach_nobody("codec").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_requests_reach_nobody_by_hypers_client() {
+    malformed_requests_reach_nobody("hyper").await;
+}
+
+async fn malformed_requests_reach_nobody(exchange: &str) {
     let _turn = shared().await;
     let origin = RawOrigin::recording();
-    let mut system = System::start().await;
+    let mut system = System::builder().set("UPSTREAM_EXCHANGE", exchange).start().await;
     system.api.route(HOST, origin.addr()).await;
     let front: Front = (*system.proxies[0]).clone();
 

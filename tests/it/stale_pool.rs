@@ -97,7 +97,7 @@ async fn alternate(origin: &RawOrigin) -> Outcome {
         }
     }
     let seen = deliveries(origin);
-    assert!(seen.len() > ROUNDS, "the requests arrived");
+    assert!(seen.len() >= ROUNDS, "the requests arrived");
     let twice: Vec<_> = seen.iter().filter(|(id, n)| id.starts_with("POST") && **n > 1).collect();
     assert!(twice.is_empty(), "delivered twice: {twice:?}");
     println!("{} GETs and {} POSTs failed", outcome.failed_gets, outcome.failed_posts);

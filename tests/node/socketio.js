@@ -20,13 +20,12 @@ const fail = (why) => {
 setTimeout(() => fail(`too slow; so far ${transports}`), 20000).unref();
 
 socket.on('connect_error', (error) => fail(error));
-socket.on('connect', () => {
-  transports.push(socket.io.engine.transport.name);
-  socket.io.engine.once('upgrade', async (transport) => {
-    transports.push(transport.name);
-    const echo = await socket.emitWithAck('say', 'hello');
-    console.log(JSON.stringify({ transports, echo }));
-    socket.close();
-    agent.destroy();
-  });
+const engine = socket.io.engine;
+engine.on('open', () => transports.push(engine.transport.name));
+engine.on('upgrade', async (transport) => {
+  transports.push(transport.name);
+  const echo = await socket.emitWithAck('say', 'hello');
+  console.log(JSON.stringify({ transports, echo }));
+  socket.close();
+  agent.destroy();
 });

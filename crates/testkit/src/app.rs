@@ -103,14 +103,13 @@ async fn serve(app: Arc<Shared>, connection: usize, stream: TcpStream) {
 async fn echo(upgraded: Upgraded) {
     let io = TokioIo::new(upgraded);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+    // Pings and the client's goodbye are answered while reading on.
     while let Some(Ok(message)) = socket.next().await {
-        let last = message.is_close();
-        if last || (!message.is_ping() && socket.send(message).await.is_err()) {
+        let data = message.is_text() || message.is_binary();
+        if data && socket.send(message).await.is_err() {
             break;
         }
     }
-    // Completes the closing handshake that the client began.
-    let _ = socket.close(None).await;
 }
 
 async fn answer(app: &Shared, connection: usize, request: Request<Incoming>) -> Response<Body> {
@@ -235,6 +234,8 @@ mod tests {
         socket.send(Message::text("hello")).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hello"));
         socket.close(None).await.unwrap();
-        while let Some(Ok(_)) = socket.next().await {}
+        while let Some(message) = socket.next().await {
+            assert!(message.unwrap().is_close());
+        }
     }
 }

@@ -156,8 +156,9 @@ impl Connection {
         answer
     }
 
-    /// Sends a request and reads its whole answer.
+    /// Waits until the connection is free, sends a request and reads its whole answer.
     pub async fn fetch(&mut self, request: Request<Body>) -> hyper::Result<Response<Bytes>> {
+        self.ready().await?;
         let (head, body) = self.send(request).await?.into_parts();
         Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }

@@ -7,8 +7,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::until;
 
-/// Lines of each stream printed when a test fails.
-const TAIL: usize = 60;
+/// Lines of each stream printed when a test fails, and characters of each.
+const TAIL: usize = 30;
+const WIDTH: usize = 500;
 
 /// The program `name` as built into the target directory that holds the running test.
 pub fn binary(name: &str) -> PathBuf {
@@ -152,7 +153,8 @@ impl Drop for Process {
         if std::thread::panicking() {
             for (stream, text) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
                 let lines: Vec<_> = text.lines().collect();
-                let tail = &lines[lines.len().saturating_sub(TAIL)..];
+                let tail = lines[lines.len().saturating_sub(TAIL)..].iter();
+                let tail: Vec<_> = tail.map(|it| it.get(..WIDTH).unwrap_or(it)).collect();
                 eprintln!(
                     "--- {} {stream} ({} lines)\n{}",
                     self.name,
