@@ -40,3 +40,49 @@ impl Alarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn is_due(alarm: &mut Alarm) -> bool {
+        alarm.poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_goes_off_after_the_limit_and_not_before() {
+        let mut alarm = Alarm::new(Some(10 * SECOND));
+        let start = Instant::now();
+        poll_fn(|cx| alarm.poll(cx)).await;
+        assert_eq!(start.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rest_makes_the_time_start_anew() {
+        let mut alarm = Alarm::new(Some(10 * SECOND));
+        for _ in 0..5 {
+            assert!(!is_due(&mut alarm));
+            advance(9 * SECOND).await;
+            alarm.rest();
+            // Idle time counts for nothing.
+            advance(60 * SECOND).await;
+        }
+        assert!(!is_due(&mut alarm));
+        let start = Instant::now();
+        poll_fn(|cx| alarm.poll(cx)).await;
+        assert_eq!(start.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_limit_it_never_goes_off() {
+        let mut alarm = Alarm::new(None);
+        advance(1_000_000 * SECOND).await;
+        assert!(!is_due(&mut alarm));
+    }
+}

@@ -1,5 +1,6 @@
 //! Behaviour around an exchange: reuse, repetition, early answers, `Expect`, upgrades, time limits. Both ways of
 //! speaking HTTP, unless a test says why not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod support;
 
@@ -10,7 +11,8 @@ use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
 use model::UpstreamTls;
 use support::{
-    BOTH, Frames, Origin, fed, fetch, get, kind, outgoing, run, upstreams, upstreams_with,
+    BOTH, Frames, Origin, fed, fetch, get, kind, outgoing, run, run_unwatched, upstreams,
+    upstreams_and_tasks, upstreams_with,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use upstream::{Answer, Endpoint, Endpoints, Error, ExchangeKind};
@@ -100,6 +102,81 @@ fn a_connection_lies_idle_for_its_time_only() {
                 }
             };
             tokio::join!(client, server);
+        });
+    }
+}
+
+#[test]
+fn old_connections_are_let_go_and_then_the_sweeper_too() {
+    for exchange in BOTH {
+        run_unwatched(async {
+            let origin = Origin::bind().await;
+            let endpoint = origin.endpoint();
+            let (upstreams, tasks) = upstreams_and_tasks(exchange, |_| {});
+            let server = async {
+                let mut conn = origin.accept().await;
+                conn.request().await.unwrap();
+                conn.send(OK).await;
+                conn
+            };
+            let mut request = get("/");
+            let (outcome, mut conn) =
+                tokio::join!(fetch(&upstreams, &endpoint, &mut request), server);
+            assert_eq!(outcome.status, 200);
+            assert!(!tasks.is_empty());
+            // From here the clock runs when nobody has anything to do.
+            tokio::time::pause();
+            let start = tokio::time::Instant::now();
+            assert_eq!(conn.end().await, b"");
+            let age = start.elapsed().as_secs();
+            assert!((54..62).contains(&age), "{exchange:?}: after {age} s");
+            tasks.wait().await;
+        });
+    }
+}
+
+#[test]
+fn a_connection_the_other_end_closed_does_not_lie_about() {
+    for exchange in BOTH {
+        run_unwatched(async {
+            let origin = Origin::bind().await;
+            let endpoint = origin.endpoint();
+            let (upstreams, tasks) = upstreams_and_tasks(exchange, |_| {});
+            let server = async {
+                let mut conn = origin.accept().await;
+                conn.request().await.unwrap();
+                conn.send(OK).await;
+            };
+            let mut request = get("/");
+            let outcome = tokio::join!(fetch(&upstreams, &endpoint, &mut request), server).0;
+            assert_eq!(outcome.status, 200);
+            tokio::time::pause();
+            let start = tokio::time::Instant::now();
+            // All that runs is the sweeper; it ends when nothing is left.
+            tasks.wait().await;
+            assert!(start.elapsed().as_secs() <= 10, "{exchange:?}");
+        });
+    }
+}
+
+#[test]
+fn nothing_runs_on_when_upstreams_are_dropped() {
+    for exchange in BOTH {
+        run(async {
+            let origin = Origin::bind().await;
+            let endpoint = origin.endpoint();
+            let (upstreams, tasks) = upstreams_and_tasks(exchange, |_| {});
+            let server = async {
+                let mut conn = origin.accept().await;
+                conn.request().await.unwrap();
+                conn.send(OK).await;
+                conn
+            };
+            let mut request = get("/");
+            let (outcome, _conn) = tokio::join!(fetch(&upstreams, &endpoint, &mut request), server);
+            assert_eq!(outcome.status, 200);
+            drop(upstreams);
+            tasks.wait().await;
         });
     }
 }

@@ -1,5 +1,6 @@
 //! The differential suite, fuzzed: random and randomly damaged answers towards us, random requests from us. Both
 //! ways of speaking HTTP must tell the same story.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod support;
 

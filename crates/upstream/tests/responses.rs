@@ -1,5 +1,6 @@
 //! The differential suite, towards us: what an origin may answer, byte for byte, and what both ways of speaking
 //! HTTP must make of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod support;
 

@@ -178,3 +178,175 @@ fn parse_trailers(section: &[u8], max_fields: usize) -> Result<HeaderMap, Proble
     }
     Ok(trailers)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+
+    use super::*;
+
+    /// What a body comes to: data, trailers, and how many bytes were left over.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Fate {
+        Whole(Vec<u8>, Vec<(String, Vec<u8>)>, usize),
+        Unfinished,
+        Bad,
+    }
+
+    /// The grammar of RFC 9112 §7.1 read from the whole body at once.
+    fn oracle(mut body: &[u8]) -> Fate {
+        let mut data = Vec::new();
+        loop {
+            let Some(end) = body.windows(2).position(|pair| pair == b"\r\n") else {
+                return Fate::Unfinished;
+            };
+            let line = &body[..end];
+            body = &body[end + 2..];
+            let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+            let rest = line[digits..].trim_ascii_start();
+            let control = rest.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
+            if !(1..=16).contains(&digits) || !(rest.is_empty() || rest[0] == b';') || control {
+                return Fate::Bad;
+            }
+            let digits = std::str::from_utf8(&line[..digits]).unwrap();
+            let size = u64::from_str_radix(digits, 16).unwrap();
+            if size == 0 {
+                return trailers(data, body);
+            }
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            if body.len() < size {
+                return Fate::Unfinished;
+            }
+            data.extend_from_slice(&body[..size]);
+            body = &body[size..];
+            if body.len() >= 2 && !body.starts_with(b"\r\n") {
+                return Fate::Bad;
+            }
+            body = body.get(2..).unwrap_or_default();
+        }
+    }
+
+    fn trailers(data: Vec<u8>, mut section: &[u8]) -> Fate {
+        let mut fields = Vec::new();
+        loop {
+            let Some(end) = section.iter().position(|byte| *byte == b'\n') else {
+                return Fate::Unfinished;
+            };
+            let Some(line) = section[..end].strip_suffix(b"\r") else { return Fate::Bad };
+            section = &section[end + 1..];
+            if line.is_empty() {
+                fields.sort();
+                return Fate::Whole(data, fields, section.len());
+            }
+            if line.contains(&b'\r') {
+                return Fate::Bad;
+            }
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { return Fate::Bad };
+            let name = HeaderName::from_bytes(&line[..colon]);
+            let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+            let (Ok(name), Ok(value)) = (name, value) else { return Fate::Bad };
+            fields.push((name.to_string(), value.as_bytes().to_vec()));
+        }
+    }
+
+    fn decode(pieces: &[&[u8]]) -> Fate {
+        let mut chunked = Chunked::new(65536, 128);
+        let (mut data, mut fields) = (Vec::new(), Vec::new());
+        for (i, piece) in pieces.iter().enumerate() {
+            let mut input = Bytes::copy_from_slice(piece);
+            loop {
+                match chunked.decode(&mut input) {
+                    Ok(Piece::Data(piece)) => data.extend_from_slice(&piece),
+                    Ok(Piece::Trailers(trailers)) => {
+                        fields = trailers
+                            .iter()
+                            .map(|(n, v)| (n.to_string(), v.as_bytes().to_vec()))
+                            .collect();
+                        fields.sort();
+                    }
+                    Ok(Piece::More) => break,
+                    Ok(Piece::End) => {
+                        let later: usize = pieces[i + 1..].iter().map(|piece| piece.len()).sum();
+                        return Fate::Whole(data, fields, input.len() + later);
+                    }
+                    Err(_) => return Fate::Bad,
+                }
+                if chunked.skip_framing(&mut input).is_err() {
+                    return Fate::Bad;
+                }
+            }
+        }
+        Fate::Unfinished
+    }
+
+    fn bodies() -> impl Strategy<Value = Vec<u8>> {
+        let extension = select(vec!["", "", "", ";a=b", " ", ";"]);
+        let chunk = (vec(any::<u8>(), 1..20), extension, any::<bool>());
+        let trailer = select(vec!["x-a: b\r\n", "x-c:d\r\n", "x-e: \r\n"]);
+        (vec(chunk, 0..5), vec(trailer, 0..3)).prop_map(|(chunks, trailers)| {
+            let mut body = Vec::new();
+            for (data, extension, upper) in chunks {
+                let size =
+                    if upper { format!("{:X}", data.len()) } else { format!("{:x}", data.len()) };
+                body.extend(format!("{size}{extension}\r\n").bytes());
+                body.extend(data);
+                body.extend(b"\r\n");
+            }
+            body.extend(b"0\r\n");
+            body.extend(trailers.concat().bytes());
+            body.extend(b"\r\n");
+            body
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn bodies_read_alike_however_they_are_split_or_damaged(
+            body in bodies(),
+            damage in vec((any::<Index>(), select(&b"\r\n\0 ;0fg:\xff"[..]), 0..3u8), 0..3),
+            cuts in vec(any::<Index>(), 0..6),
+        ) {
+            let mut body = body;
+            for (at, byte, how) in damage {
+                let at = at.index(body.len());
+                match how {
+                    0 => body[at] = byte,
+                    1 => body.insert(at, byte),
+                    _ => { body.remove(at); }
+                }
+            }
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+            cuts.sort_unstable();
+            let mut pieces = Vec::new();
+            let mut from = 0;
+            for to in cuts.into_iter().chain([body.len()]) {
+                pieces.push(&body[from..to]);
+                from = to;
+            }
+            let (got, want) = (decode(&pieces), oracle(&body));
+            // Read as it comes, damage shows before the end is missed.
+            prop_assert!(
+                got == want || got == Fate::Bad && want == Fate::Unfinished,
+                "{:?}: {:?} wanted, {:?} got", String::from_utf8_lossy(&body), want, got
+            );
+        }
+    }
+
+    #[test]
+    fn limits_hold() {
+        let decode = |body: &str, bytes, fields| {
+            let mut input = Bytes::copy_from_slice(body.as_bytes());
+            Chunked::new(bytes, fields).decode(&mut input)
+        };
+        let long = format!("0\r\nx: {}\r\n\r\n", "x".repeat(100));
+        assert_eq!(decode(&long, 50, 10), Err(Problem::HeadTooLarge));
+        assert!(matches!(decode(&long, 200, 10), Ok(Piece::Trailers(_))));
+        assert_eq!(decode("0\r\na: b\r\nc: d\r\n\r\n", 200, 1), Err(Problem::HeadTooLarge));
+        let extension = format!("1;{}\r\nx\r\n", "x".repeat(MAX_EXTENSIONS + 1));
+        assert_eq!(decode(&extension, 200, 1), Err(Problem::Chunk));
+    }
+}

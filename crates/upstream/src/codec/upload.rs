@@ -169,11 +169,11 @@ where
             self.piece = Piece::default();
             self.first = false;
         }
-        let Some(frame) = frame else { return Poll::Ready(self.end(None)) };
+        let Some(frame) = frame else { return Poll::Ready(self.end(&HeaderMap::new())) };
         let frame = frame.map_err(Into::into)?;
         Poll::Ready(match frame.into_data() {
             Ok(data) => self.data(data),
-            Err(frame) => self.end(frame.into_trailers().ok()),
+            Err(frame) => self.end(&frame.into_trailers().unwrap_or_default()),
         })
     }
 
@@ -201,12 +201,12 @@ where
         Ok(())
     }
 
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), BoxError> {
+    fn end(&mut self, trailers: &HeaderMap) -> Result<(), BoxError> {
         match self.framing {
             BodyFraming::Length(1..) => return Err("the body is shorter than announced".into()),
             BodyFraming::Chunked => {
                 self.piece.line = b"0\r\n".to_vec();
-                for (name, value) in trailers.iter().flatten() {
+                for (name, value) in trailers {
                     if framing::is_trailer(name) {
                         put_field(&mut self.piece.line, name.as_str(), value.as_bytes());
                     }

@@ -89,7 +89,7 @@ impl Body for AnswerBody {
             Poll::Ready(Some(Err(error))) => {
                 let error = match this.watch.failure() {
                     Some(source) => Error::RequestBody { source },
-                    None => body_error(endpoint, error),
+                    None => body_error(endpoint, &error),
                 };
                 this.fail(error)
             }

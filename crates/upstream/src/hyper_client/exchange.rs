@@ -229,9 +229,9 @@ async fn conclude(
 }
 
 /// What went wrong with a response's body.
-pub(crate) fn body_error(endpoint: &Endpoint, error: hyper::Error) -> Error {
+pub(crate) fn body_error(endpoint: &Endpoint, error: &hyper::Error) -> Error {
     let endpoint = endpoint.clone();
-    let source = io_source(&error);
+    let source = io_source(error);
     match source.as_ref().map(io::Error::kind) {
         Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
             Error::BadResponse { endpoint, problem: Problem::Chunk }

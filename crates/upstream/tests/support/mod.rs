@@ -22,11 +22,16 @@ pub const BOTH: [ExchangeKind; 2] = [ExchangeKind::Codec, ExchangeKind::Hyper];
 
 /// Runs a test as a worker would be run; a test that hangs fails.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime =
-        Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
-    runtime.block_on(async {
+    run_unwatched(async {
         tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test hangs")
     })
+}
+
+/// As [`run`], for tests that turn the clock.
+pub fn run_unwatched<T>(test: impl Future<Output = T>) -> T {
+    let runtime =
+        Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+    runtime.block_on(test)
 }
 
 pub fn upstreams(kind: ExchangeKind) -> Rc<Upstreams> {
@@ -34,9 +39,17 @@ pub fn upstreams(kind: ExchangeKind) -> Rc<Upstreams> {
 }
 
 pub fn upstreams_with(kind: ExchangeKind, change: impl FnOnce(&mut Settings)) -> Rc<Upstreams> {
+    upstreams_and_tasks(kind, change).0
+}
+
+pub fn upstreams_and_tasks(
+    kind: ExchangeKind,
+    change: impl FnOnce(&mut Settings),
+) -> (Rc<Upstreams>, Tasks) {
     let mut settings = Settings { exchange: kind, ..Settings::default() };
     change(&mut settings);
-    Upstreams::new(settings, Tasks::new())
+    let tasks = Tasks::new();
+    (Upstreams::new(settings, tasks.clone()), tasks)
 }
 
 pub struct Origin {
