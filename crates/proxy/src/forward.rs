@@ -35,6 +35,7 @@ pub(crate) async fn forward(
     head: Parts,
     body: Incoming,
 ) -> Result<Forwarded, Refusal> {
+    let version = head.version;
     let mut outgoing = prepare(conn, record, host, head, body);
     let mut failure = None;
     for endpoint in conn.worker.upstreams.in_turn(&route.endpoints) {
@@ -42,8 +43,12 @@ pub(crate) async fn forward(
         if !route.host.preserve_host {
             set_host(&mut outgoing.headers, endpoint);
         }
-        let sent = conn.worker.upstreams.send(endpoint, &mut outgoing, |_, _| {}).await;
-        match sent {
+        let interim = |status, headers| {
+            if version == Version::HTTP_11 {
+                conn.pulse.interim.put(status, headers);
+            }
+        };
+        match conn.worker.upstreams.send(endpoint, &mut outgoing, interim).await {
             Ok(answer) => {
                 record.is_answered();
                 return Ok(pass_back(answer));

@@ -50,6 +50,7 @@ mod error;
 mod forward;
 mod gather;
 mod guard;
+mod interim;
 mod listen;
 mod matched;
 mod meters;

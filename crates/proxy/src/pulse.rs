@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::interim::Interim;
 use crate::settings::{MinimumRates, Timeouts};
 
 /// The state of one connection. All times are the worker's coarse time.
@@ -20,6 +21,8 @@ pub(crate) struct Pulse {
     uploads: RefCell<Vec<Rc<Upload>>>,
     abandoned: Cell<bool>,
     driver: RefCell<Option<Waker>>,
+    /// What the transport writes before the server's own bytes.
+    pub(crate) interim: Interim,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,7 @@ impl Pulse {
             uploads: RefCell::default(),
             abandoned: Cell::new(false),
             driver: RefCell::default(),
+            interim: Interim::default(),
         }
     }
 
@@ -100,6 +104,14 @@ impl Pulse {
         }
     }
 
+    /// Nobody reads the rest of a request's body.
+    pub(crate) fn abandons_body(&self) {
+        self.abandoned.set(true);
+        if let Some(driver) = &*self.driver.borrow() {
+            driver.wake_by_ref();
+        }
+    }
+
     /// Says who is to be woken when a body is given up. The task that drives a connection never changes.
     pub(crate) fn is_driven_by(&self, cx: &Context<'_>) {
         self.driver.borrow_mut().get_or_insert_with(|| cx.waker().clone());
@@ -130,10 +142,7 @@ impl Pulse {
     /// The request body was read whole, or else given up.
     pub(crate) fn upload_ends(&self, upload: &Rc<Upload>, whole: bool) {
         if !whole {
-            self.abandoned.set(true);
-            if let Some(driver) = &*self.driver.borrow() {
-                driver.wake_by_ref();
-            }
+            self.abandons_body();
         }
         self.uploads.borrow_mut().retain(|other| !Rc::ptr_eq(other, upload));
     }

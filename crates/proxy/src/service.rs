@@ -12,7 +12,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use crate::body::{Reply, Source};
 use crate::conn::Conn;
@@ -30,9 +30,13 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let (head, body) = request.into_parts();
-    let version = head.version;
+    let (version, has_body) = (head.version, !body.is_end_stream());
     let mut record = Record::begin(&conn, &head);
-    let mut response = match decide(&conn, &mut record, head, body).await {
+    let outcome = decide(&conn, &mut record, head, body).await;
+    if has_body && !record.has_upload() {
+        conn.pulse.abandons_body();
+    }
+    let mut response = match outcome {
         Ok(Outcome::Here(response)) => finish(record, response.map(Source::Page)),
         Ok(Outcome::There(Forwarded::Response(response))) => {
             finish(record, response.map(Source::Upstream))

@@ -192,3 +192,56 @@ impl Tables {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_go_and_change_with_digest_and_generation() {
+        let tables = Tables::empty(Timestamp::from_millis(1_790_000_000_000)).unwrap();
+        let empty = tables.digest();
+        let mut host = Host::new("*.a.test".parse().unwrap());
+        let apply = |host: &Host| tables.apply_host(&host.pattern, Some(host.clone()));
+        apply(&host);
+        let (first, generation) = (tables.digest(), tables.generation());
+        assert_ne!(first, empty);
+        assert!(tables.route("x.a.test").is_some() && tables.route("a.test").is_some());
+        host.force_https = false;
+        apply(&host);
+        assert_ne!(tables.digest(), first);
+        assert_ne!(tables.generation(), generation);
+        host.force_https = true;
+        apply(&host);
+        assert_eq!(tables.digest(), first);
+        host.enabled = false;
+        apply(&host);
+        assert_eq!((tables.digest(), tables.hosts()), (empty, 0));
+    }
+
+    #[test]
+    fn a_certificate_is_awaited_for_a_host_that_wants_one_until_it_is_there() {
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        let tables = Tables::empty(now).unwrap();
+        let name: Hostname = "x.a.test".parse().unwrap();
+        assert!(!tables.awaits_cert(&name));
+        let mut host = Host::new("*.a.test".parse().unwrap());
+        tables.apply_host(&host.pattern.clone(), Some(host.clone()));
+        assert!(tables.awaits_cert(&name));
+        host.certificate = CertificateMode::None;
+        tables.apply_host(&host.pattern.clone(), Some(host.clone()));
+        assert!(!tables.awaits_cert(&name));
+        host.certificate = CertificateMode::Auto;
+        tables.apply_host(&host.pattern.clone(), Some(host.clone()));
+        let issued = certs::LocalCa::generate(now).unwrap().issue(&host.pattern, now).unwrap();
+        let before = tables.digest();
+        tables.apply_cert(&host.pattern, Some(issued.clone())).unwrap();
+        assert!(!tables.awaits_cert(&name));
+        let with = tables.digest();
+        let broken = CertRecord { chain_pem: String::new(), ..issued };
+        assert!(tables.apply_cert(&host.pattern, Some(broken)).is_err());
+        assert_eq!(tables.digest(), with);
+        tables.apply_cert(&host.pattern, None).unwrap();
+        assert_eq!(tables.digest(), before);
+    }
+}

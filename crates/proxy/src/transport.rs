@@ -31,6 +31,29 @@ impl<S> Metered<S> {
         self.note_block(written.is_pending());
     }
 
+    /// Writes what goes before the server's bytes.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        while !self.pulse.interim.is_empty() {
+            let Self { io, pulse, .. } = self;
+            let mut waits = false;
+            pulse.interim.write(|bytes| match Pin::new(io).poll_write(cx, bytes) {
+                Poll::Ready(Ok(0)) => Err(io::Error::from(io::ErrorKind::WriteZero)),
+                Poll::Ready(written) => written,
+                Poll::Pending => {
+                    waits = true;
+                    Ok(0)
+                }
+            })?;
+            if waits {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn note_block(&mut self, blocked: bool) {
         if blocked != self.blocked {
             self.blocked = blocked;
@@ -60,6 +83,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.pulse.interim.server_is_ahead(true);
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.note(&written);
         written
@@ -70,6 +95,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        self.pulse.interim.server_is_ahead(true);
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
         self.note(&written);
         written
@@ -80,7 +107,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.pulse.interim.server_is_ahead(flushed.is_pending());
         self.note_block(flushed.is_pending());
         flushed
     }

@@ -30,6 +30,22 @@ async fn requests_of_many_connections_share_one_to_the_app() {
 }
 
 #[tokio::test]
+async fn several_workers_share_the_port_and_the_counts() {
+    let app = Origin::echo().await;
+    let gateway =
+        Gateway::start_with(vec![host("a.test", app.address)], |settings| settings.workers = 3)
+            .await;
+    for _ in 0..40 {
+        assert_eq!(gateway.client().await.get("a.test", "/").await.status, 200);
+    }
+    assert!((2..=3).contains(&app.connections()), "one to the app from each worker");
+    let metrics = gateway.metrics.clone();
+    assert_eq!(gateway.stop().await.len(), 40);
+    let counted = r#"gatewright_http_requests_total{host="a.test",code="2xx"} 40"#;
+    assert!(metrics.render().contains(counted));
+}
+
+#[tokio::test]
 async fn head_has_the_length_and_no_body() {
     let app = Origin::start(|mut visit| async move {
         while let Some(head) = visit.request().await {
@@ -129,6 +145,42 @@ async fn an_answer_that_comes_during_the_upload_is_passed_on_at_once() {
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000000\r\n\r\nabc").await;
     let answer = client.answer().await;
     assert_eq!((answer.status, answer.text()), (413, "big"));
+    assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn interim_answers_come_before_the_answer_and_not_to_http_1_0() {
+    let app = Origin::start(|mut visit| async move {
+        while visit.request().await.is_some() {
+            let hints =
+                "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\nX: 1\r\n\r\n";
+            visit.send(hints).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            visit.answer("hinted").await;
+        }
+    })
+    .await;
+    let gateway = before(&app).await;
+    let mut client = gateway.client().await;
+    for _ in 0..2 {
+        client.send(GET).await;
+        let hints = client.head().await;
+        assert_eq!((hints.status, hints.header("link")), (103, Some("</a.css>")));
+        assert_eq!(hints.header("x"), None);
+        assert_eq!(client.answer().await.text(), "hinted");
+    }
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(client.answer().await.text(), "hinted");
+}
+
+#[tokio::test]
+async fn an_upload_to_nobody_is_answered_and_closed() {
+    let app = Origin::echo().await;
+    let gateway = before(&app).await;
+    let mut client = gateway.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: b.test\r\nContent-Length: 100000000\r\n\r\nabc").await;
+    assert_eq!(client.answer().await.status, 404);
     assert!(client.is_closed().await);
 }
 
