@@ -278,7 +278,7 @@ pub const SETTINGS: &[Setting] = &[
         "UPSTREAM_EXCHANGE",
         "codec|hyper",
         PROXY,
-        Same("hyper"),
+        Same("codec"),
         "Who speaks HTTP/1.1 to upstreams: our own codec, or hyper's client.",
     ),
     setting(
