@@ -121,7 +121,7 @@ fn greet(
         out.push_str(&format!("\nThe first administrator is {username}"));
         match password {
             Some(password) => {
-                out.push_str(&format!(", shown only now is the password: {password}\n"))
+                out.push_str(&format!(", shown only now is the password: {password}\n"));
             }
             None => out.push('\n'),
         }
