@@ -130,3 +130,43 @@ impl FromIterator<Endpoint> for Endpoints {
         Self { all, id: hasher.finish() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn endpoint(upstream: &str, tls: UpstreamTls) -> Endpoint {
+        Endpoint::new(upstream.parse().unwrap(), tls)
+    }
+
+    #[test]
+    fn equal_are_those_that_can_share_connections() {
+        let all = [
+            endpoint("a:80", UpstreamTls::Off),
+            endpoint("a:80", UpstreamTls::Off),
+            endpoint("a:81", UpstreamTls::Off),
+            endpoint("b:80", UpstreamTls::Off),
+            endpoint("a:80", UpstreamTls::Verify),
+            endpoint("a:80", UpstreamTls::Insecure),
+        ];
+        assert_eq!(all[0], all[1]);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 5);
+    }
+
+    #[test]
+    fn the_authority_leaves_out_the_usual_port() {
+        for (upstream, tls, authority) in [
+            ("app:80", UpstreamTls::Off, "app"),
+            ("app:443", UpstreamTls::Off, "app:443"),
+            ("app:443", UpstreamTls::Verify, "app"),
+            ("app:80", UpstreamTls::Insecure, "app:80"),
+            ("[::1]:80", UpstreamTls::Off, "[::1]"),
+            ("[::1]:9000", UpstreamTls::Off, "[::1]:9000"),
+            ("127.0.0.1:80", UpstreamTls::Off, "127.0.0.1"),
+        ] {
+            assert_eq!(endpoint(upstream, tls).authority(), authority);
+        }
+    }
+}

@@ -12,14 +12,15 @@
 //! use upstream::{Answer, Endpoint, Outgoing, Settings, Upstreams};
 //! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //!
-//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all();
-//! # runtime.build_local(Default::default())?.block_on(async {
+//! # let mut runtime = tokio::runtime::Builder::new_current_thread();
+//! # runtime.enable_all().build_local(Default::default())?.block_on(async {
 //! # let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! # let address = origin.local_addr()?.to_string();
 //! # tokio::task::spawn_local(async move {
 //! #     let (mut conn, _) = origin.accept().await?;
 //! #     conn.read(&mut [0; 1024]).await?;
-//! #     conn.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 4\r\n\r\nmade").await
+//! #     conn.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 4\r\n\r\nmade").await?;
+//! #     std::io::Result::Ok(())
 //! # });
 //! let upstreams = Upstreams::new(Settings::default(), Tasks::new());
 //! let endpoint = Endpoint::new(address.parse()?, model::UpstreamTls::Off);

@@ -361,6 +361,36 @@ fn a_refused_connection_leaves_the_request_for_the_next_endpoint() {
 }
 
 #[test]
+fn an_idempotent_request_finds_another_endpoint_when_its_own_dies_under_it() {
+    for exchange in BOTH {
+        run(async {
+            let (dying, other) = (Origin::bind().await, Origin::bind().await);
+            let (first, second) = (dying.endpoint(), other.endpoint());
+            let upstreams = upstreams(exchange);
+            let client = async {
+                assert_eq!(fetch(&upstreams, &first, &mut get("/")).await.status, 200);
+                let mut request = get("/x");
+                let error = upstreams.send(&first, &mut request, |_, _| {}).await.unwrap_err();
+                assert_eq!((kind(&error), error.may_try_elsewhere()), ("connect", true));
+                assert_eq!(fetch(&upstreams, &second, &mut request).await.status, 200);
+            };
+            let server = async {
+                let mut conn = dying.accept().await;
+                conn.request().await.unwrap();
+                conn.send(OK).await;
+                conn.request().await.unwrap();
+                drop(dying);
+                drop(conn);
+                let mut conn = other.accept().await;
+                assert_eq!(conn.request().await.unwrap().line(), "GET /x HTTP/1.1");
+                conn.send(OK).await;
+            };
+            tokio::join!(client, server);
+        });
+    }
+}
+
+#[test]
 fn endpoints_take_turns() {
     run(async {
         let upstreams = upstreams(ExchangeKind::Codec);

@@ -5,6 +5,7 @@ mod support;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use model::UpstreamTls;
@@ -138,6 +139,23 @@ fn an_address_can_be_verified_too() {
         };
         assert_eq!(tokio::join!(client, server).0.status, 200);
     });
+}
+
+#[test]
+fn a_handshake_that_stalls_has_an_end() {
+    for exchange in BOTH {
+        run(async {
+            let origin = Origin::bind().await;
+            let endpoint = endpoint(&origin, "127.0.0.1", UpstreamTls::Insecure);
+            let upstreams = upstreams_with(exchange, |settings| {
+                settings.connect_timeout = Duration::from_millis(30);
+            });
+            let mut request = get("/");
+            let client = fetch(&upstreams, &endpoint, &mut request);
+            let server = async { origin.accept().await.end().await };
+            assert_eq!(tokio::join!(client, server).0.error, Some("connect timeout"));
+        });
+    }
 }
 
 #[test]

@@ -205,7 +205,9 @@ mod tests {
             let line = &body[..end];
             body = &body[end + 2..];
             let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-            let rest = line[digits..].trim_ascii_start();
+            let blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+            let padding = line[digits..].iter().take_while(blank).count();
+            let rest = &line[digits + padding..];
             let control = rest.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
             if !(1..=16).contains(&digits) || !(rest.is_empty() || rest[0] == b';') || control {
                 return Fate::Bad;
@@ -328,9 +330,10 @@ mod tests {
                 from = to;
             }
             let (got, want) = (decode(&pieces), oracle(&body));
-            // Read as it comes, damage shows before the end is missed.
+            // Of two reasons to refuse a body, which is seen first depends on how it comes.
+            let refused = |fate: &Fate| !matches!(fate, Fate::Whole(..));
             prop_assert!(
-                got == want || got == Fate::Bad && want == Fate::Unfinished,
+                got == want || refused(&got) && refused(&want),
                 "{:?}: {:?} wanted, {:?} got", String::from_utf8_lossy(&body), want, got
             );
         }

@@ -51,3 +51,26 @@ impl Resolver {
         Some(known.addresses.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_believed_for_its_time_only() {
+        let resolver = Resolver::new(Duration::from_secs(5));
+        let name: Hostname = "localhost".parse().unwrap();
+        let first = resolver.resolve(&name).await.unwrap();
+        assert!(first.iter().all(IpAddr::is_loopback));
+        assert!(Rc::ptr_eq(&first, &resolver.resolve(&name).await.unwrap()));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(!Rc::ptr_eq(&first, &resolver.resolve(&name).await.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_an_error() {
+        let resolver = Resolver::new(Duration::from_secs(5));
+        let name: Hostname = "no-such-host.invalid".parse().unwrap();
+        assert!(resolver.resolve(&name).await.is_err());
+    }
+}
