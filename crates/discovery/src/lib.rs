@@ -1,9 +1,9 @@
 //! The only bridge between the store and the tables that the data plane answers from.
 //!
-//! It follows the store level-triggered: a hint or a timer says *look*, a read says what is so, and one function applies
-//! one record, be it the first load, a change, a reconnect or the reconcile of every minute. A record that can't be taken over is
-//! reported and keeps its last good value; it never stops the others. While the store does not answer, the tables stay
-//! and are marked stale.
+//! It follows the store level-triggered: a hint or a timer says *look*, a read says what is so, and one function
+//! applies one record, be it the first load, a change, a reconnect or the reconcile of every minute. A record that
+//! can't be taken over is reported and keeps its last good value; it never stops the others. While the store does not
+//! answer, the tables stay and are marked stale.
 //!
 //! Back to the store go a report on what this proxy runs, under a lease, and the names that handshakes want a
 //! certificate for.
@@ -47,7 +47,7 @@ use std::time::Duration;
 use model::Timestamp;
 use proxy::Tables;
 use runtime::{Clock, Shutdown};
-use store::{Hints, ProxyReport, Store};
+use store::{Hints, Key, ProxyReport, Store, Touched};
 use tokio::sync::watch;
 
 use backoff::Backoff;
@@ -111,8 +111,8 @@ impl Discovery {
         }
     }
 
-    /// Loads the tables, trying for at most `patience`. Not needed before [`run`](Self::run), which loads them too: it lets a daemon start
-    /// with a table when the store is well, and start without one when it is not. Cancel safe.
+    /// Loads the tables, trying for at most `patience`. Not needed before [`run`](Self::run), which loads them too:
+    /// it lets a daemon start with a table when the store is well, and start without one when it is not. Cancel safe.
     ///
     /// # Errors
     /// The last failure; the tables are marked stale and not loaded.
@@ -158,7 +158,14 @@ impl Discovery {
         let mut everything = false;
         let mut reconcile = Box::pin(self.clock.sleep(RECONCILE));
         loop {
-            match self.replica.catch_up(everything).await {
+            let touched = match self.hints.touched() {
+                Touched::Everything => {
+                    everything = true;
+                    Vec::new()
+                }
+                Touched::Keys(keys) => keys,
+            };
+            match self.catch_up(everything, &touched).await {
                 Ok(()) => {
                     self.publish();
                     backoff = Backoff::default();
@@ -187,6 +194,12 @@ impl Discovery {
                 () = &mut reconcile => everything = true,
             }
         }
+    }
+
+    /// By what the store's log tells, and by reading what was `touched` behind its back.
+    async fn catch_up(&mut self, everything: bool, touched: &[Key]) -> Result<(), store::Error> {
+        self.replica.read(touched).await?;
+        self.replica.catch_up(everything).await
     }
 
     /// Hands the report on when it says something new.

@@ -67,8 +67,8 @@ impl Replica {
             .collect()
     }
 
-    /// Brings the tables up to the store's revision: by its log of changes, and by reading `everything` when asked for or
-    /// when the log does not tell. Cancel safe: what was not finished is done again.
+    /// Brings the tables up to the store's revision: by its log of changes, and by reading `everything` when asked
+    /// for or when the log does not tell. Cancel safe: what was not finished is done again.
     pub(crate) async fn catch_up(&mut self, everything: bool) -> Result<(), store::Error> {
         let backend = self.store.backend();
         let changes = match &self.applied {
@@ -102,7 +102,8 @@ impl Replica {
         news
     }
 
-    async fn read(&mut self, keys: &[Key]) -> Result<(), store::Error> {
+    /// Reads these records and takes them over.
+    pub(crate) async fn read(&mut self, keys: &[Key]) -> Result<(), store::Error> {
         let ours: Vec<_> =
             keys.iter().filter(|key| COLLECTIONS.contains(&key.collection)).collect();
         for keys in ours.chunks(READS) {

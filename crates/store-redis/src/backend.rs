@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::interfaces::{ClientLike, HashesInterface};
+use fred::interfaces::HashesInterface;
 use fred::types::Value;
 use model::Revision;
 use store::{
@@ -20,13 +20,13 @@ use crate::sweep::sweep;
 
 /// How often a transaction is judged again when a record changed between reading and writing it.
 const ATTEMPTS: usize = 8;
-/// How long [`RedisBackend::connect`] waits for the first connection.
-const FIRST_CONNECTION: Duration = Duration::from_secs(2);
 
 /// The store on Redis.
 ///
 /// It reconnects by itself, with jittered backoff and without end; meanwhile an operation waits for about a second and
-/// then fails with [`Error::Unavailable`]. A reconnect is a hint.
+/// then fails with [`Error::Unavailable`]. A reconnect is a hint. Edits of hosts, certificates and challenges by
+/// programs that know nothing of revisions are noticed by client-side caching in broadcast mode (not on Cluster):
+/// [`Hints::touched`].
 pub struct RedisBackend {
     link: Arc<Link>,
     /// Ends with the backend.
@@ -49,11 +49,7 @@ impl RedisBackend {
     /// When the client can't be made.
     pub async fn connect(settings: &RedisSettings) -> Result<Self, crate::Error> {
         let layout = Layout::new(&settings.prefix);
-        let connection = Connection::start(settings, layout.hints())?;
-        let first = connection.client.wait_for_connect();
-        if !matches!(tokio::time::timeout(FIRST_CONNECTION, first).await, Ok(Ok(()))) {
-            tracing::warn!("Redis does not answer yet; trying on");
-        }
+        let connection = Connection::start(settings, &layout).await?;
         let log_limit = settings.log_limit;
         let link = Arc::new(Link { connection, layout, scripts: Scripts::new(), log_limit });
         let mut sweeper = JoinSet::new();
@@ -208,7 +204,7 @@ impl Backend for RedisBackend {
     }
 
     fn watch(&self) -> Hints {
-        Hints::new(self.link.connection.hints.subscribe())
+        self.link.connection.hints.subscribe()
     }
 
     fn put_lease<'a>(

@@ -1,14 +1,15 @@
 use std::time::Duration;
 
-use fred::clients::{Client, SubscriberClient};
-use fred::interfaces::{ClientLike, EventInterface, LuaInterface, PubsubInterface};
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::config::{Options, ReconnectPolicy, TcpConfig, UnresponsiveConfig};
 use fred::types::scripts::Script;
 use fred::types::{Builder, FromValue, Value};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use store::{HintSender, Touched};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::layout::Layout;
+use crate::listen::listen;
 use crate::{Error, RedisSettings};
 
 /// How long a command may take, the wait for a connection included.
@@ -21,29 +22,39 @@ const CONNECT: Duration = Duration::from_secs(2);
 const UNRESPONSIVE: Duration = Duration::from_secs(4);
 /// How many commands wait for a connection before more are refused.
 const QUEUE: usize = 10_000;
-/// How many messages wait for the hint task before it hears of a gap instead.
-const MESSAGES: usize = 1_024;
+/// How many messages wait to be heard before there is a gap instead.
+const MESSAGES: usize = 16_384;
 /// Between two attempts to connect, in milliseconds: from, up to, and a random part on top.
 const BACKOFF: (u32, u32, u32) = (50, 1_000, 100);
 
 /// The connections to Redis and the tasks that keep them. Dropping it ends both.
 pub(crate) struct Connection {
     pub(crate) client: Client,
-    pub(crate) hints: watch::Sender<u64>,
+    pub(crate) hints: HintSender,
     _tasks: JoinSet<()>,
 }
 
 impl Connection {
-    /// Starts to connect; commands wait for it as long as a command may take. Needs a tokio runtime.
-    pub(crate) fn start(settings: &RedisSettings, hint_channel: String) -> Result<Self, Error> {
+    /// Starts to connect and waits a little until it listens for changes; that it does not is no error. Commands wait
+    /// for a connection as long as a command may take.
+    pub(crate) async fn start(settings: &RedisSettings, layout: &Layout) -> Result<Self, Error> {
         let builder = builder(settings);
         let client = builder.build().map_err(Error::Client)?;
         let subscriber = builder.build_subscriber_client().map_err(Error::Client)?;
-        let hints = watch::Sender::new(0);
+        let hints = HintSender::new();
+        let mut first = hints.subscribe();
         let mut tasks = JoinSet::new();
-        tasks.spawn(hint(client.clone(), subscriber.clone(), hint_channel, hints.clone()));
+        tasks.spawn(listen(client.clone(), subscriber.clone(), layout.clone(), hints.clone()));
         tasks.spawn(keep_connected(client.clone()));
         tasks.spawn(keep_connected(subscriber));
+        let listening = async {
+            while first.touched() != Touched::Everything {
+                first.next().await;
+            }
+        };
+        if tokio::time::timeout(CONNECT, listening).await.is_err() {
+            tracing::warn!("Redis does not answer yet; trying on");
+        }
         Ok(Self { client, hints, _tasks: tasks })
     }
 
@@ -111,39 +122,6 @@ async fn keep_connected(client: impl ClientLike) {
         tracing::warn!(error = why, "the connection to Redis was given up; starting over");
         tokio::time::sleep(CONNECT).await;
     }
-}
-
-/// Counts a hint for every message on the channel, every gap in them and every new connection.
-async fn hint(
-    client: Client,
-    subscriber: SubscriberClient,
-    channel: String,
-    hints: watch::Sender<u64>,
-) {
-    let mut messages = subscriber.message_rx();
-    let mut subscriber_connected = subscriber.reconnect_rx();
-    let mut client_connected = client.reconnect_rx();
-    loop {
-        let closed = tokio::select! {
-            message = messages.recv() => is_closed(&message),
-            server = client_connected.recv() => is_closed(&server),
-            server = subscriber_connected.recv() => {
-                // The hint only after it: what happens in between is then either read or heard.
-                if let Err(error) = subscriber.subscribe(channel.as_str()).await {
-                    tracing::warn!(%error, "can't listen for changes in Redis; relying on reconciling");
-                }
-                is_closed(&server)
-            }
-        };
-        hints.send_modify(|count| *count += 1);
-        if closed {
-            return;
-        }
-    }
-}
-
-fn is_closed<T>(received: &Result<T, RecvError>) -> bool {
-    matches!(received, Err(RecvError::Closed))
 }
 
 /// Ends a task of the library with the one that started it.

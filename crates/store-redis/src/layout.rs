@@ -24,6 +24,11 @@ impl Layout {
         self.name(&key.to_string())
     }
 
+    /// The record that has this name.
+    pub(crate) fn parse(&self, name: &str) -> Option<Key> {
+        Key::parse(name.strip_prefix(&self.prefix)?)
+    }
+
     /// A hash of `epoch`, `n` and `log_from`, the last revision that the log does not have.
     pub(crate) fn revision(&self) -> String {
         self.name("gw_revision")
@@ -39,7 +44,7 @@ impl Layout {
         self.name("gw_expiries")
     }
 
-    /// The channel that hints are published on.
+    /// The channel that commits announce their keys on.
     pub(crate) fn hints(&self) -> String {
         self.name("gw_hint")
     }

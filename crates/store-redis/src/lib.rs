@@ -22,6 +22,7 @@ mod backend;
 mod connection;
 mod error;
 mod layout;
+mod listen;
 mod scan;
 mod script;
 mod settings;

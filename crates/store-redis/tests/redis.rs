@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fred::interfaces::{HashesInterface, KeysInterface, SetsInterface};
 use model::Secret;
 use store::conformance::{Subject, suite};
-use store::{Backend, Changes, Collection, Error, Expect, Fields, Key, Txn, etag};
+use store::{Backend, Changes, Collection, Error, Expect, Fields, Hints, Key, Touched, Txn, etag};
 use store_redis::{RedisBackend, RedisSettings};
 
 mod server;
@@ -105,6 +105,38 @@ async fn an_edit_by_hand_is_seen_and_makes_stale_writers_fail() {
     backend.commit(put("a", Expect::ETag(etag(&edited)))).await.unwrap();
 }
 
+/// What is touched next, a second at most.
+async fn touched(hints: &mut Hints) -> Touched {
+    let next = async {
+        loop {
+            match hints.touched() {
+                Touched::Keys(keys) if keys.is_empty() => hints.next().await,
+                touched => return touched,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), next).await.expect("nothing was touched")
+}
+
+#[tokio::test]
+async fn edits_by_others_are_told_at_once_and_commits_are_not_taken_for_them() {
+    let server = Server::start(&[]);
+    let (backend, other) = (connect(&server.url()).await, connect(&server.url()).await);
+    let operator = server.client().await;
+    let mut hints = backend.watch();
+    for round in 0..20 {
+        backend.commit(put(&format!("ours-{round}"), Expect::Absent)).await.unwrap();
+        other.commit(put(&format!("others-{round}"), Expect::Absent)).await.unwrap();
+        let () = operator.hset("proxy_Host_edited", ("ip", round)).await.unwrap();
+        assert_eq!(touched(&mut hints).await, Touched::Keys(vec![host("edited")]), "{round}");
+    }
+    // A record that another program lets expire.
+    let () = operator.pexpire("proxy_Host_edited", 50, None).await.unwrap();
+    assert_eq!(touched(&mut hints).await, Touched::Keys(vec![host("edited")]));
+    assert_eq!(touched(&mut hints).await, Touched::Keys(vec![host("edited")]));
+    assert_eq!(backend.get(&host("edited")).await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn what_others_left_behind_breaks_no_reader() {
     let server = Server::start(&[]);
@@ -164,6 +196,12 @@ async fn it_comes_back_after_a_restart_and_says_so() {
         }
     };
     assert_eq!(tokio::time::timeout(PATIENCE, reset).await.unwrap(), store::unborn());
+    let everything = async {
+        while hints.touched() != Touched::Everything {
+            hints.next().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, everything).await.unwrap();
 
     // And commits by others are heard again.
     let other = connect(&server.url()).await;

@@ -2,9 +2,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use model::{Epoch, Revision};
-use tokio::sync::watch;
 
-use crate::{Collection, Error, Fields, Key, Txn};
+use crate::{Collection, Error, Fields, Hints, Key, Txn};
 
 /// A future that a [`Backend`] returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -134,24 +133,4 @@ pub struct Lease {
     pub holder: String,
     /// Grows with every acquisition in the life of the store: who sees a higher one must not go on.
     pub fence: u64,
-}
-
-/// Tells that something may have changed: coalesced, may be lost, and also told after a reconnect.
-#[derive(Clone, Debug)]
-pub struct Hints(watch::Receiver<u64>);
-
-impl Hints {
-    /// Hints from a counter that the backend moves.
-    pub fn new(mut counter: watch::Receiver<u64>) -> Self {
-        counter.mark_unchanged();
-        Self(counter)
-    }
-
-    /// Waits for a hint that came after the last one returned here. Cancel safe. Never returns once the backend is
-    /// gone.
-    pub async fn next(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }

@@ -5,12 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use model::{Epoch, Revision};
 use runtime::Clock;
-use tokio::sync::watch;
 
 use crate::backend::ready;
 use crate::{
-    Action, Backend, BoxFuture, CHANGE_LOG, Changes, Collection, Error, Fields, Hints, Key, Lease,
-    ScanPage, Txn, new_epoch,
+    Action, Backend, BoxFuture, CHANGE_LOG, Changes, Collection, Error, Fields, HintSender, Hints,
+    Key, Lease, ScanPage, Txn, new_epoch,
 };
 
 /// A store that lives as long as its handle: for tests and for trying things out.
@@ -19,7 +18,7 @@ use crate::{
 pub struct MemoryBackend {
     state: Mutex<State>,
     clock: Clock,
-    hints: watch::Sender<u64>,
+    hints: HintSender,
     log_limit: usize,
 }
 
@@ -46,20 +45,21 @@ impl MemoryBackend {
     /// As [`MemoryBackend::new`].
     pub fn with(clock: Clock, log_limit: usize) -> Result<Self, Error> {
         let state = Mutex::new(State::new(new_epoch()?));
-        Ok(Self { state, clock, hints: watch::Sender::new(0), log_limit })
+        Ok(Self { state, clock, hints: HintSender::new(), log_limit })
+    }
+
+    /// Tells listeners that somebody changed this record without a revision, as a backend does that notices such.
+    pub fn touch(&self, key: Key) {
+        self.hints.touch(key);
     }
 
     /// The state with everything removed whose time is over.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.sweep(self.clock.now(), self.log_limit) {
-            self.hint();
+            self.hints.hint();
         }
         state
-    }
-
-    fn hint(&self) {
-        self.hints.send_modify(|count| *count += 1);
     }
 }
 
@@ -85,7 +85,7 @@ impl Backend for MemoryBackend {
         let changes = !txn.ops().is_empty();
         let outcome = self.state().commit(txn, self.clock.now(), self.log_limit);
         if changes && outcome.is_ok() {
-            self.hint();
+            self.hints.hint();
         }
         ready(outcome)
     }
@@ -95,7 +95,7 @@ impl Backend for MemoryBackend {
     }
 
     fn watch(&self) -> Hints {
-        Hints::new(self.hints.subscribe())
+        self.hints.subscribe()
     }
 
     fn put_lease<'a>(

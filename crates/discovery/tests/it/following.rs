@@ -176,6 +176,27 @@ async fn a_replaced_store_is_read_whole() {
 }
 
 #[tokio::test]
+async fn what_was_edited_behind_the_log_is_read_when_told_of() {
+    let mut memory = None;
+    let mut world = World::new(|clock| {
+        let backend = Arc::new(MemoryBackend::with_clock(clock).unwrap());
+        memory = Some(backend.clone());
+        backend
+    });
+    world.store.put(&host("a.test", 1), Expect::Absent).await.unwrap();
+    world.run();
+    world.settled().await;
+
+    let key = Key::new(Collection::Host, "a.test");
+    let mut edited = world.store.backend().get(&key).await.unwrap().unwrap();
+    edited.insert("targetPort".into(), "2".into());
+    world.write_quietly(&key, &edited).await;
+    memory.unwrap().touch(key);
+    world.until(|tables| tables.route("a.test").is_some_and(|r| r.host == host("a.test", 2))).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn what_nobody_told_of_is_found_within_a_minute() {
     let mut world = World::new(memory);
     world.store.put(&host("a.test", 1), Expect::Absent).await.unwrap();

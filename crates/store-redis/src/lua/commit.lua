@@ -1,4 +1,4 @@
--- One transaction: judge every expectation, then write records, indexes, log and revision, then tell.
+-- One transaction: judge every expectation, then write records, indexes, log and revision, then announce the keys as JSON.
 -- Nothing is written before everything is judged, since a script that fails half-way is not undone.
 --
 -- KEYS  1 revision (hash)  2 change log (sorted set)  3 expiries (sorted set)
@@ -113,7 +113,7 @@ if #changed > 0 then
     local dropped = redis.call('ZPOPMIN', KEYS[2], over)
     redis.call('HSET', KEYS[1], 'log_from', dropped[#dropped])
   end
-  redis.call('PUBLISH', ARGV[3], n)
+  redis.call('PUBLISH', ARGV[3], cjson.encode(changed))
 end
 
 local revision = redis.call('HMGET', KEYS[1], 'epoch', 'n')

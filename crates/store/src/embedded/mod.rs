@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use model::{Revision, Timestamp};
 use runtime::Clock;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Backend, BoxFuture, CHANGE_LOG, Changes, Collection, Error, Fields, Hints, Key, Lease,
-    ScanPage, Txn,
+    Backend, BoxFuture, CHANGE_LOG, Changes, Collection, Error, Fields, HintSender, Hints, Key,
+    Lease, ScanPage, Txn,
 };
 
 mod open;
@@ -32,7 +32,7 @@ use write::Draft;
 /// is started again.
 pub struct EmbeddedBackend {
     clock: Clock,
-    hints: watch::Sender<u64>,
+    hints: HintSender,
     /// `None` only while being dropped.
     reads: Option<mpsc::Sender<ReadJob>>,
     /// `None` only while being dropped.
@@ -59,7 +59,7 @@ impl EmbeddedBackend {
     /// As [`EmbeddedBackend::open`].
     pub fn open_with(dir: &Path, clock: Clock, log_limit: usize) -> Result<Self, Error> {
         let database = open::open(dir)?;
-        let hints = watch::Sender::new(0);
+        let hints = HintSender::new();
         let (reads, read_queue) = mpsc::channel(QUEUE);
         let (writes, write_queue) = mpsc::channel(QUEUE);
         let writer = threads::Writer {
@@ -160,7 +160,7 @@ impl Backend for EmbeddedBackend {
     }
 
     fn watch(&self) -> Hints {
-        Hints::new(self.hints.subscribe())
+        self.hints.subscribe()
     }
 
     fn put_lease<'a>(

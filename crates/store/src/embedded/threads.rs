@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use model::Timestamp;
 use redb::{Database, Durability};
 use runtime::Clock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::read::Snapshot;
 use super::write::{Draft, Effect};
-use crate::Error;
+use crate::{Error, HintSender};
 
 /// A read to do on a snapshot, or to fail.
 pub(super) type ReadJob = Box<dyn FnOnce(Result<&Snapshot, Error>) + Send>;
@@ -59,7 +59,7 @@ fn thread(name: &str) -> std::thread::Builder {
 /// What the writing thread works with.
 pub(super) struct Writer {
     pub(super) clock: Clock,
-    pub(super) hints: watch::Sender<u64>,
+    pub(super) hints: HintSender,
     pub(super) log_limit: u64,
 }
 
@@ -87,7 +87,7 @@ impl Writer {
             Ok((acks, effect, next_expiry)) => {
                 acks.into_iter().for_each(|ack| ack());
                 if effect.changed {
-                    self.hints.send_modify(|count| *count += 1);
+                    self.hints.hint();
                 }
                 next_expiry
             }
