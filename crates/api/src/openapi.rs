@@ -64,6 +64,7 @@ pub(crate) struct WaitQuery {
 pub(crate) struct IfMatchHeader {
     /// The entity tags that the record may have (RFC 9110 §13.1.1); else the answer is 412.
     #[serde(rename = "If-Match")]
+    #[param(nullable = false)]
     #[expect(dead_code, reason = "describes a parameter")]
     if_match: Option<String>,
 }
@@ -72,10 +73,20 @@ pub(crate) struct IfMatchHeader {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct HostPath {
-    /// The pattern of the host, exactly: `app.example.com`, `*.example.com`.
-    #[param(min_length = 1)]
+    /// The pattern of the host, exactly.
+    #[param(schema_with = crate::types::schema::host_pattern)]
     #[expect(dead_code, reason = "describes a parameter")]
     pattern: String,
+}
+
+/// Which name to look up.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct LookupPath {
+    /// The name.
+    #[param(schema_with = crate::types::schema::lookup_name)]
+    #[expect(dead_code, reason = "describes a parameter")]
+    name: String,
 }
 
 /// Which account.
@@ -83,7 +94,7 @@ pub(crate) struct HostPath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct UserPath {
     /// The name of the account.
-    #[param(min_length = 1)]
+    #[param(schema_with = crate::types::schema::user_name)]
     #[expect(dead_code, reason = "describes a parameter")]
     name: String,
 }

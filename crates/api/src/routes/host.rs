@@ -1,6 +1,6 @@
 use axum::extract::State;
 use axum::response::Response;
-use control::{Conditions, HostPatch, HostSpec};
+use control::{Conditions, Error, HostPatch, HostSpec};
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use model::{HostPattern, Hostname};
@@ -102,8 +102,9 @@ pub(crate) async fn replace_host(
     let mut errors = Errors::default();
     let asked = parameters.write(&mut errors);
     let pattern = read_pattern(&pattern, &mut errors);
-    let spec = read_replacement(body, pattern.as_ref(), &mut errors);
-    let (pattern, spec) = errors.check(pattern.zip(spec))?;
+    let spec = read_replacement(body, &mut errors);
+    let (pattern, (given, spec)) = errors.check(pattern.zip(spec))?;
+    not_renamed(&pattern, given)?;
     let conditions = if_match.and(&asked);
     let view = app.control.hosts().replace(&actor, &pattern, spec, &conditions).await?;
     changed(&app, StatusCode::OK, view, asked).await
@@ -126,8 +127,9 @@ pub(crate) async fn change_host(
     let mut errors = Errors::default();
     let asked = parameters.write(&mut errors);
     let pattern = read_pattern(&pattern, &mut errors);
-    let patch = read_patch(body, pattern.as_ref(), &mut errors);
-    let (pattern, patch) = errors.check(pattern.zip(patch))?;
+    let patch = read_patch(body, &mut errors);
+    let (pattern, (given, patch)) = errors.check(pattern.zip(patch))?;
+    not_renamed(&pattern, given)?;
     let conditions = if_match.and(&asked);
     let view = app.control.hosts().patch(&actor, &pattern, patch, &conditions).await?;
     changed(&app, StatusCode::OK, view, asked).await
@@ -157,7 +159,7 @@ pub(crate) async fn delete_host(
 
 /// Which host a name leads to, and why.
 #[utoipa::path(get, path = "/api/host/lookup/{name}", tag = "host", operation_id = "look_up",
-    params(("name" = String, Path, description = "A name as a client sends it; a port is ignored.")),
+    params(crate::openapi::LookupPath),
     responses((status = 200, body = LookupAnswer, description = "What answers for the name.")))]
 pub(crate) async fn look_up(
     State(app): State<App>,
@@ -198,16 +200,13 @@ fn read_new(body: Value, errors: &mut Errors) -> Option<(HostPattern, HostSpec)>
     Some((pattern?, spec))
 }
 
-fn read_replacement(
-    body: Value,
-    pattern: Option<&HostPattern>,
-    errors: &mut Errors,
-) -> Option<HostSpec> {
+/// The pattern in the body, if it is given, and what the host is to be.
+fn read_replacement(body: Value, errors: &mut Errors) -> Option<(Option<HostPattern>, HostSpec)> {
     let mut object = Object::new(body, errors)?;
-    same_pattern(&mut object, pattern);
+    let given = object.optional("host", parsed);
     let spec = read_spec(&mut object);
     object.end(&READ_ONLY);
-    Some(spec)
+    Some((given, spec))
 }
 
 fn read_spec(object: &mut Object<'_>) -> HostSpec {
@@ -222,13 +221,10 @@ fn read_spec(object: &mut Object<'_>) -> HostSpec {
     HostSpec::default().with(patch)
 }
 
-fn read_patch(
-    body: Value,
-    pattern: Option<&HostPattern>,
-    errors: &mut Errors,
-) -> Option<HostPatch> {
+/// The pattern in the body, if it is given, and what is to change.
+fn read_patch(body: Value, errors: &mut Errors) -> Option<(Option<HostPattern>, HostPatch)> {
     let mut object = Object::new(body, errors)?;
-    same_pattern(&mut object, pattern);
+    let given = object.optional("host", parsed);
     let default = HostSpec::default();
     let patch = HostPatch {
         upstreams: object.patch("upstreams", default.upstreams, list),
@@ -239,20 +235,17 @@ fn read_patch(
         enabled: object.patch("enabled", default.enabled, boolean),
     };
     object.end(&READ_ONLY);
-    Some(patch)
+    Some((given, patch))
 }
 
-/// A pattern in the body is that of the path: a host can't be renamed.
-fn same_pattern(object: &mut Object<'_>, pattern: Option<&HostPattern>) {
-    object.optional("host", |at, value| {
-        let given: HostPattern = parsed(at, value)?;
-        match pattern {
-            Some(pattern) if given != *pattern => {
-                at.wrong(format_args!("must be {pattern} as in the path: a host can't be renamed"))
-            }
-            _ => Some(()),
-        }
-    });
+/// A pattern in the body is that of the path (RFC 9110 §9.3.4).
+fn not_renamed(pattern: &HostPattern, given: Option<HostPattern>) -> Result<(), Error> {
+    match given {
+        Some(given) if given != *pattern => Err(Error::Refused(
+            "the pattern in the body is not that of the path: a host can't be renamed",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A pattern as a segment of a path: `*` and brackets may not stand everywhere they could.

@@ -72,11 +72,11 @@ impl From<control::HostView> for HostView {
 #[serde(deny_unknown_fields)]
 pub struct HostCreate {
     /// The pattern: a name, of which any label may be `*` (one label) or `**` (one or more).
-    #[schema(min_length = 1, max_length = 300, example = "app.localhost")]
+    #[schema(schema_with = schema::host_pattern)]
     pub host: String,
     /// Where requests go, in turn: `address:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_items = 64, example = json!(["127.0.0.1:9000"]))]
+    #[schema(schema_with = schema::upstreams_or_null)]
     pub upstreams: Option<Vec<String>>,
     /// How upstreams are spoken to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,11 +107,11 @@ pub struct HostCreate {
 pub struct HostChange {
     /// The pattern, which can't change: when given it is that of the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 300)]
+    #[schema(schema_with = schema::host_pattern_or_null)]
     pub host: Option<String>,
     /// Where requests go, in turn: `address:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_items = 64, example = json!(["127.0.0.1:9000"]))]
+    #[schema(schema_with = schema::upstreams_or_null)]
     pub upstreams: Option<Vec<String>>,
     /// How upstreams are spoken to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
 //! Schemas of types that live below this crate.
 
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 
 const TLS: &str =
     "How upstreams are spoken to: plain HTTP, HTTPS with a valid certificate, HTTPS with any.";
@@ -52,4 +52,66 @@ pub(super) fn role() -> Schema {
 
 pub(super) fn role_or_null() -> Schema {
     words_or_null(RIGHTS, &ROLE)
+}
+
+/// The expressions say what is certainly a name, in ASCII. Unicode names and IPv6 addresses in brackets are taken too,
+/// but no expression can say which.
+const LABEL: &str = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
+const PORT: &str =
+    "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+const HOST: &str = "A name, of which any label may be `*` (one label) or `**` (one or more). Unicode is taken and \
+     stored as A-labels; an IPv6 address stands in brackets.";
+const UPSTREAMS: &str = "Where requests go, in turn: `address:port`, an IPv6 address in brackets.";
+const PASSWORD: &str = "At least 8 characters, at most 71 bytes of UTF-8, no NUL; any script.";
+
+fn text(why: &str, pattern: String) -> ObjectBuilder {
+    ObjectBuilder::new().description(Some(why)).schema_type(Type::String).pattern(Some(pattern))
+}
+
+fn or_null(schema: ObjectBuilder) -> Schema {
+    schema.schema_type(SchemaType::from_iter([Type::String, Type::Null])).into()
+}
+
+fn host(why: &str) -> ObjectBuilder {
+    let label = format!("(\\*\\*?|{LABEL})");
+    text(why, format!("^{label}(\\.{label})*\\.?$")).max_length(Some(253))
+}
+
+pub(crate) fn host_pattern() -> Schema {
+    host(HOST).examples(["*.example.com"]).into()
+}
+
+pub(super) fn host_pattern_or_null() -> Schema {
+    or_null(host("The pattern, which can't change: when given it is that of the path."))
+}
+
+pub(crate) fn lookup_name() -> Schema {
+    let why = "A name as a client sends it; a port is ignored.";
+    text(why, format!("^{LABEL}(\\.{LABEL})*\\.?(:[0-9]{{1,5}})?$")).max_length(Some(253)).into()
+}
+
+pub(super) fn upstreams_or_null() -> Schema {
+    let item = text("An address and a port.", format!("^{LABEL}(\\.{LABEL})*:{PORT}$"));
+    ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .description(Some(UPSTREAMS))
+        .items(item.max_length(Some(253)).build())
+        .max_items(Some(64))
+        .unique_items(true)
+        .examples([serde_json::json!(["127.0.0.1:9000"])])
+        .into()
+}
+
+pub(crate) fn user_name() -> Schema {
+    let why =
+        "1 to 64 of `a-z 0-9 . _ - @`, starting with a letter or a digit; kept in lower case.";
+    text(why, "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$".to_owned()).into()
+}
+
+pub(super) fn new_password() -> Schema {
+    text(PASSWORD, "^[ -~]{8,71}$".to_owned()).into()
+}
+
+pub(super) fn new_password_or_null() -> Schema {
+    or_null(text(PASSWORD, "^[ -~]{8,71}$".to_owned()))
 }

@@ -35,7 +35,7 @@ pub struct PasswordChange {
     #[schema(format = Password)]
     pub current_password: String,
     /// The new one: at least 8 characters, at most 71 bytes of UTF-8, no NUL.
-    #[schema(format = Password, min_length = 8, max_length = 71)]
+    #[schema(schema_with = schema::new_password)]
     pub password: String,
 }
 
@@ -96,13 +96,13 @@ pub struct UserList {
 #[serde(deny_unknown_fields)]
 pub struct UserCreate {
     /// Its name: 1 to 64 of `a-z 0-9 . _ - @`, starting with a letter or a digit.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$", example = "ann")]
+    #[schema(schema_with = schema::user_name)]
     pub username: String,
     /// What it may do.
     #[schema(schema_with = schema::role)]
     pub role: Role,
     /// Its password: at least 8 characters, at most 71 bytes of UTF-8, no NUL.
-    #[schema(format = Password, min_length = 8, max_length = 71)]
+    #[schema(schema_with = schema::new_password)]
     pub password: String,
 }
 
@@ -116,7 +116,7 @@ pub struct UserChange {
     pub role: Option<Role>,
     /// A new password; it ends the account's sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(format = Password, min_length = 8, max_length = 71)]
+    #[schema(schema_with = schema::new_password_or_null)]
     pub password: Option<String>,
 }
 

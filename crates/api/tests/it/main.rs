@@ -1,7 +1,6 @@
 //! The API called as a function: no socket, the store in memory, time in the test's hand.
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "a test may fail this way, in its helpers too"
 )]
