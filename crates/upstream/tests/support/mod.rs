@@ -176,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     async fn fill(&mut self) -> Option<()> {
-        let mut piece = [0; 65536];
+        let mut piece = vec![0; 65536];
         match self.stream.read(&mut piece).await {
             Ok(0) | Err(_) => None,
             Ok(n) => {
