@@ -1,9 +1,7 @@
 //! A gateway on real sockets with literal tables, raw origins behind it and raw clients before it.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail so")]
 
-pub mod client;
-pub mod origin;
+pub(crate) mod client;
+pub(crate) mod origin;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,16 +18,16 @@ use tokio::sync::oneshot;
 use client::Client;
 
 /// Longer than anything here takes: a test that waits for it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-pub struct Gateway {
-    pub http: SocketAddr,
-    pub https: SocketAddr,
-    pub admin: SocketAddr,
-    pub tables: Arc<Tables>,
-    pub metrics: Metrics,
-    pub shutdown: Shutdown,
-    pub ca: certs::LocalCa,
+pub(crate) struct Gateway {
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) ca: certs::LocalCa,
     access: AccessLog,
     log: PathBuf,
     _dir: TempDir,
@@ -37,7 +35,7 @@ pub struct Gateway {
 }
 
 /// A host that is served on plain HTTP too.
-pub fn host(pattern: &str, upstream: SocketAddr) -> Host {
+pub(crate) fn host(pattern: &str, upstream: SocketAddr) -> Host {
     let mut host = Host::new(pattern.parse().unwrap());
     host.upstreams.push(upstream.to_string().parse().unwrap());
     host.force_https = false;
@@ -45,11 +43,11 @@ pub fn host(pattern: &str, upstream: SocketAddr) -> Host {
 }
 
 impl Gateway {
-    pub async fn start(hosts: Vec<Host>) -> Self {
+    pub(crate) async fn start(hosts: Vec<Host>) -> Self {
         Self::start_with(hosts, |_| {}).await
     }
 
-    pub async fn start_with(hosts: Vec<Host>, adjust: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn start_with(hosts: Vec<Host>, adjust: impl FnOnce(&mut Settings)) -> Self {
         let now = Timestamp::from(Clock::system().now());
         let tables = Arc::new(Tables::new(Arc::new(certs::CertTable::new(now).unwrap())));
         for host in hosts {
@@ -100,31 +98,31 @@ impl Gateway {
     }
 
     /// Gives a name or wildcard a certificate of the local authority.
-    pub fn certify(&self, name: &str) {
+    pub(crate) fn certify(&self, name: &str) {
         let now = Timestamp::from(Clock::system().now());
         let record = self.ca.issue(&name.parse().unwrap(), now).unwrap();
         self.tables.apply_cert(&record.name.clone(), Some(record)).unwrap();
     }
 
     /// A client on the plain port.
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client::connect(self.http).await
     }
 
     /// Waits for the end of a drain that has begun; how many connections were cut off.
-    pub async fn ended(&mut self) -> usize {
+    pub(crate) async fn ended(&mut self) -> usize {
         tokio::time::timeout(PATIENCE, &mut self.end).await.expect("drains").unwrap().unwrap()
     }
 
     /// Drains, and hands out the access log's lines.
-    pub async fn stop(mut self) -> Vec<serde_json::Value> {
+    pub(crate) async fn stop(mut self) -> Vec<serde_json::Value> {
         self.shutdown.drain();
         self.ended().await;
         self.log_lines()
     }
 
     /// The access log's lines, once the gateway has ended.
-    pub fn log_lines(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn log_lines(&self) -> Vec<serde_json::Value> {
         assert!(self.access.close(PATIENCE));
         let text = std::fs::read_to_string(&self.log).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -132,7 +130,7 @@ impl Gateway {
 }
 
 /// Waits until something holds.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;

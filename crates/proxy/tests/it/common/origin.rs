@@ -10,14 +10,13 @@ use tokio::net::TcpListener;
 use super::client::Client;
 
 /// One connection at the origin. Its client is read like any other peer.
-pub struct Visit {
-    pub peer: Client,
-    pub number: usize,
+pub(crate) struct Visit {
+    pub(crate) peer: Client,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
-pub struct Origin {
-    pub address: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     heads: Arc<Mutex<Vec<String>>>,
     tasks: Tasks,
@@ -25,7 +24,7 @@ pub struct Origin {
 
 impl Visit {
     /// Reads a request's head; none when the connection ended.
-    pub async fn request(&mut self) -> Option<String> {
+    pub(crate) async fn request(&mut self) -> Option<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.extend(self.peer.try_take(1).await?);
@@ -35,19 +34,19 @@ impl Visit {
         Some(head)
     }
 
-    pub async fn send(&mut self, text: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, text: impl AsRef<[u8]>) {
         self.peer.send(text).await;
     }
 
     /// Answers with a text.
-    pub async fn answer(&mut self, text: &str) {
+    pub(crate) async fn answer(&mut self, text: &str) {
         self.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())).await;
     }
 }
 
 impl Origin {
     /// Every connection runs the script.
-    pub async fn start<F>(script: impl Fn(Visit) -> F + Send + Sync + 'static) -> Self
+    pub(crate) async fn start<F>(script: impl Fn(Visit) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -60,8 +59,8 @@ impl Origin {
         tasks.spawn("origin", async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
-                let number = counted.fetch_add(1, Ordering::SeqCst);
-                let visit = Visit { peer: Client::over(stream), number, heads: kept.clone() };
+                counted.fetch_add(1, Ordering::SeqCst);
+                let visit = Visit { peer: Client::over(stream), heads: kept.clone() };
                 visits.spawn("visit", script(visit));
             }
         });
@@ -69,7 +68,7 @@ impl Origin {
     }
 
     /// Answers each request with its own head, keeping the connection.
-    pub async fn echo() -> Self {
+    pub(crate) async fn echo() -> Self {
         Self::start(|mut visit| async move {
             while let Some(head) = visit.request().await {
                 visit.answer(&head).await;
@@ -79,17 +78,17 @@ impl Origin {
     }
 
     /// How many connections came.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
     /// The heads of all requests that came.
-    pub fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
 
     /// How many scripts failed an assertion.
-    pub fn panics(&self) -> u64 {
+    pub(crate) fn panics(&self) -> u64 {
         self.tasks.panics()
     }
 }

@@ -1,12 +1,9 @@
 //! The end: nobody who was heard goes without an answer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail so")]
-
-mod common;
 
 use std::time::Duration;
 
-use common::origin::Origin;
-use common::{Gateway, host};
+use crate::common::origin::Origin;
+use crate::common::{Gateway, host};
 use tokio::sync::watch;
 
 /// An app that answers once it is allowed to.
@@ -37,12 +34,12 @@ async fn requests_in_flight_and_half_read_heads_are_answered_and_idle_connection
     let mut begun = gateway.client().await;
     assert_eq!(begun.get("b.test", "/").await.status, 404);
     begun.send("GET /begun HTT").await;
-    common::until("the app is asked", || app.heads().len() == 1).await;
+    crate::common::until("the app is asked", || app.heads().len() == 1).await;
     gateway.shutdown.drain();
     assert!(idle.is_closed().await);
     assert!(fresh.is_closed().await);
     begun.send("P/1.1\r\nHost: a.test\r\n\r\n").await;
-    common::until("the app is asked again", || app.heads().len() == 2).await;
+    crate::common::until("the app is asked again", || app.heads().len() == 2).await;
     go.send_replace(true);
     for client in [&mut busy, &mut begun] {
         let answer = client.answer().await;
@@ -64,7 +61,10 @@ async fn a_request_on_an_idle_connection_within_the_grace_is_answered_and_is_the
     let mut client = gateway.client().await;
     assert_eq!(client.get("a.test", "/").await.header("connection"), None);
     gateway.shutdown.drain();
-    common::until("closed to others", || std::net::TcpStream::connect(gateway.http).is_err()).await;
+    crate::common::until("closed to others", || {
+        std::net::TcpStream::connect(gateway.http).is_err()
+    })
+    .await;
     let answer = client.get("a.test", "/").await;
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert!(client.is_closed().await);
@@ -90,7 +90,10 @@ async fn a_download_that_was_begun_is_finished() {
     assert_eq!(client.head().await.status, 200);
     assert_eq!(client.take(5).await, b"hello");
     gateway.shutdown.drain();
-    common::until("closed to others", || std::net::TcpStream::connect(gateway.http).is_err()).await;
+    crate::common::until("closed to others", || {
+        std::net::TcpStream::connect(gateway.http).is_err()
+    })
+    .await;
     go.send_replace(true);
     assert_eq!(client.rest().await, b"world");
     assert_eq!(gateway.ended().await, 0);
@@ -105,7 +108,7 @@ async fn a_lame_duck_serves_on_while_it_is_not_ready() {
     })
     .await;
     gateway.shutdown.drain();
-    let mut admin = common::client::Client::connect(gateway.admin).await;
+    let mut admin = crate::common::client::Client::connect(gateway.admin).await;
     assert_eq!(admin.get("x", "/readyz").await.status, 503);
     let mut client = gateway.client().await;
     let answer = client.get("a.test", "/").await;
@@ -127,7 +130,7 @@ async fn what_waits_to_be_accepted_is_served() {
         for _ in 0..50 {
             let stream = std::net::TcpStream::connect(gateway.http).unwrap();
             stream.set_nonblocking(true).unwrap();
-            clients.push(common::client::Client::over(
+            clients.push(crate::common::client::Client::over(
                 tokio::net::TcpStream::from_std(stream).unwrap(),
             ));
         }

@@ -9,61 +9,61 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-pub struct Client {
-    pub io: Box<dyn Io>,
+pub(crate) struct Client {
+    pub(crate) io: Box<dyn Io>,
     buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
     /// What stands behind the last chunk.
-    pub trailers: String,
+    pub(crate) trailers: String,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 }
 
 impl Client {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
-    pub fn over(io: impl Io + 'static) -> Self {
+    pub(crate) fn over(io: impl Io + 'static) -> Self {
         Self { io: Box::new(io), buffer: Vec::new() }
     }
 
-    pub async fn send(&mut self, text: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, text: impl AsRef<[u8]>) {
         self.io.write_all(text.as_ref()).await.unwrap();
         self.io.flush().await.unwrap();
     }
 
     /// Sends what is still taken; whether it was.
-    pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.io.write_all(bytes).await.is_ok()
     }
 
     /// Sends a GET and reads the answer.
-    pub async fn get(&mut self, host: &str, target: &str) -> Answer {
+    pub(crate) async fn get(&mut self, host: &str, target: &str) -> Answer {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         self.answer().await
     }
 
     /// Reads a whole answer; its body by length, chunks, or the end of the connection.
-    pub async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         let mut answer = self.head().await;
         let length = answer.header("content-length").map(|length| length.parse().unwrap());
         if answer.header("transfer-encoding") == Some("chunked") {
@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Reads an answer's head.
-    pub async fn head(&mut self) -> Answer {
+    pub(crate) async fn head(&mut self) -> Answer {
         let head = String::from_utf8(self.until(b"\r\n\r\n").await).unwrap();
         let status = head[9..12].parse().unwrap();
         Answer { status, head, body: Vec::new(), trailers: String::new() }
@@ -103,7 +103,7 @@ impl Client {
     }
 
     /// Reads up to and including an end.
-    pub async fn until(&mut self, end: &[u8]) -> Vec<u8> {
+    pub(crate) async fn until(&mut self, end: &[u8]) -> Vec<u8> {
         loop {
             if let Some(at) = self.buffer.windows(end.len()).position(|part| part == end) {
                 return self.buffer.drain(..at + end.len()).collect();
@@ -114,7 +114,7 @@ impl Client {
     }
 
     /// Reads so many bytes.
-    pub async fn take(&mut self, n: usize) -> Vec<u8> {
+    pub(crate) async fn take(&mut self, n: usize) -> Vec<u8> {
         while self.buffer.len() < n {
             assert!(self.fill().await > 0, "closed early");
         }
@@ -122,7 +122,7 @@ impl Client {
     }
 
     /// Reads so many bytes, if they come; waits as long as it takes.
-    pub async fn try_take(&mut self, n: usize) -> Option<Vec<u8>> {
+    pub(crate) async fn try_take(&mut self, n: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < n {
             let mut chunk = vec![0; 64 * 1024];
             match self.io.read(&mut chunk).await {
@@ -134,24 +134,24 @@ impl Client {
     }
 
     /// Reads to the end of the connection, be it in order or not.
-    pub async fn rest(&mut self) -> Vec<u8> {
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.fill().await > 0 {}
         std::mem::take(&mut self.buffer)
     }
 
     /// Whether the connection is closed by the other side, without a further byte.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && self.fill().await == 0
     }
 
     /// Whether nothing comes for a moment.
-    pub async fn is_quiet(&mut self) -> bool {
+    pub(crate) async fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         timeout(Duration::from_millis(100), self.io.read(&mut byte)).await.is_err()
     }
 
     /// Closes the sending half.
-    pub async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         self.io.shutdown().await.unwrap();
     }
 

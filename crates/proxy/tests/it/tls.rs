@@ -1,15 +1,12 @@
 //! TLS, certificates, and HTTP/2.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail so")]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::client::Client;
+use crate::common::origin::Origin;
+use crate::common::{Gateway, PATIENCE, host};
 use bytes::Bytes;
-use common::client::Client;
-use common::origin::Origin;
-use common::{Gateway, PATIENCE, host};
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};

@@ -1,11 +1,8 @@
 //! Which answer a request gets.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail so")]
 
-mod common;
-
-use common::client::Client;
-use common::origin::Origin;
-use common::{Gateway, host};
+use crate::common::client::Client;
+use crate::common::origin::Origin;
+use crate::common::{Gateway, host};
 use model::{Challenge, Host, Timestamp};
 use proxy::TableState;
 

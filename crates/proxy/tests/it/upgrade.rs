@@ -1,10 +1,7 @@
 //! Connections that switch protocols.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail so")]
 
-mod common;
-
-use common::origin::Origin;
-use common::{Gateway, host, until};
+use crate::common::origin::Origin;
+use crate::common::{Gateway, host, until};
 
 const SWITCH: &str = "GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
