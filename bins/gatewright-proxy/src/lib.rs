@@ -8,6 +8,7 @@ mod instance;
 mod translate;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -64,6 +65,7 @@ pub struct DataPlane {
     discovery: Discovery,
     tables: Arc<Tables>,
     access: AccessLog,
+    started: Arc<AtomicBool>,
 }
 
 impl DataPlane {
@@ -90,7 +92,8 @@ impl DataPlane {
             addr: addresses.admin.map(|address| address.to_string()).unwrap_or_default(),
         };
         let discovery = Discovery::new(store, tables.clone(), about, clock);
-        Ok(Self { proxy, discovery, tables, access })
+        let started = Arc::new(AtomicBool::new(false));
+        Ok(Self { proxy, discovery, tables, access, started })
     }
 
     /// Where it listens; ports are the real ones.
@@ -98,10 +101,10 @@ impl DataPlane {
         self.proxy.addresses()
     }
 
-    /// Whether it holds a table, to be asked at any time.
+    /// Whether it serves and holds a table, to be asked at any time.
     pub fn ready(&self) -> impl Fn() -> bool + Send + Sync + 'static {
-        let tables = self.tables.clone();
-        move || tables.state().loaded
+        let (tables, started) = (self.tables.clone(), self.started.clone());
+        move || started.load(Ordering::Acquire) && tables.state().loaded
     }
 
     /// Loads the first table and serves until `shutdown` drains; then drains.
@@ -118,6 +121,7 @@ impl DataPlane {
             }
             () = shutdown.draining() => {}
         }
+        self.started.store(true, Ordering::Release);
         let tasks = Tasks::new();
         tasks.service("discovery", &shutdown, self.discovery.run(shutdown.clone()));
         let outcome = tokio::select! {

@@ -129,6 +129,7 @@ impl Discovery {
         tokio::select! {
             () = load => {
                 self.publish();
+                self.report_in().await;
                 return Ok(());
             }
             () = end => {}
@@ -200,6 +201,15 @@ impl Discovery {
     async fn catch_up(&mut self, everything: bool, touched: &[Key]) -> Result<(), store::Error> {
         self.replica.read(touched).await?;
         self.replica.catch_up(everything).await
+    }
+
+    /// Puts the first report in the store before anybody is told that this proxy serves: who waits for a change to be
+    /// applied everywhere has to know of it.
+    async fn report_in(&self) {
+        let report = self.report.borrow().clone();
+        if let Some(report) = report {
+            report::put(&self.store, &report, &self.clock).await;
+        }
     }
 
     /// Hands the report on when it says something new.

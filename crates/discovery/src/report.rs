@@ -12,8 +12,8 @@ const TTL: Duration = Duration::from_secs(15);
 const RENEWAL: Duration = Duration::from_secs(5);
 /// How soon it is tried again when the store did not take it.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long the end waits for the store.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the start and the end wait for the store.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes the report whenever it changes, and often enough to keep it. Never ends. On its own, so that a long scan
 /// does not let it lapse.
@@ -44,6 +44,18 @@ pub(crate) async fn keep(
     }
 }
 
+/// Writes the report once, for at most [`PATIENCE`]; that it could not be is no reason not to serve.
+pub(crate) async fn put(store: &Store, report: &ProxyReport, clock: &Clock) {
+    tokio::select! {
+        taken = store.put_lease(report, TTL) => {
+            if let Err(error) = taken {
+                tracing::debug!(error = chain(&error), "the first report was not taken");
+            }
+        }
+        () = clock.sleep(PATIENCE) => {}
+    }
+}
+
 /// Removes the report, so that nobody waits for this proxy.
 pub(crate) async fn withdraw(store: &Store, instance: &str, clock: &Clock) {
     let key = Key::new(Collection::Proxy, instance);
@@ -53,6 +65,6 @@ pub(crate) async fn withdraw(store: &Store, instance: &str, clock: &Clock) {
                 tracing::debug!(error = chain(&error), "the report will lapse by itself");
             }
         }
-        () = clock.sleep(FAREWELL) => {}
+        () = clock.sleep(PATIENCE) => {}
     }
 }
