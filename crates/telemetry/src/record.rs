@@ -238,7 +238,7 @@ fn digit(value: u64) -> u8 {
 /// Appends the inside of a JSON string. What is not UTF-8 becomes U+FFFD.
 fn escape_json(out: &mut Vec<u8>, bytes: &[u8]) {
     // Nearly always nothing is special. Without an early end the compiler compares many bytes at once.
-    let special = |byte: u8| (byte < 0x20) | (byte >= 0x7f) | (byte == b'"') | (byte == b'\\');
+    let special = |byte: u8| !(0x20..0x7f).contains(&byte) | (byte == b'"') | (byte == b'\\');
     if !bytes.iter().fold(false, |found, byte| found | special(*byte)) {
         return out.extend_from_slice(bytes);
     }
