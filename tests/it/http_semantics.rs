@@ -7,7 +7,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
 use testkit::client::{self, Connection};
-use testkit::{App, Curl, RawOrigin, System, free_port, shared, within};
+use testkit::{App, Curl, RawOrigin, System, free_port, shared, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -239,15 +239,23 @@ async fn another_host_than_the_certificates_is_misdirected() {
     }
 }
 
-/// An app that is not there is a bad gateway, and the page names the request by an id that is also in the header.
+/// An app that is not there is a bad gateway, and the page names the request as the access log does.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_is_down_is_a_bad_gateway() {
     let _turn = shared().await;
     let system = system(([127, 0, 0, 1], free_port()).into()).await;
     let answer = Curl::new(&system.proxies[0]).get(URL).await;
     assert_eq!(answer.status, 502);
-    let id = answer.headers["x-request-id"].to_str().unwrap();
-    assert!(String::from_utf8_lossy(&answer.body).contains(id), "the page shows {id}");
+    let page = String::from_utf8_lossy(&answer.body);
+    until("the request is in the access log", Duration::from_secs(10), async || {
+        let log = system.proxies[0].process.stdout();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let line = lines.find(|line| line["status"] == 502)?;
+        assert!(page.contains(line["request_id"].as_str().unwrap()), "{page}");
+        assert!(line["error"].is_string(), "{line}");
+        Some(())
+    })
+    .await;
 }
 
 /// Several upstreams take turns.
