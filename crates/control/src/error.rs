@@ -32,6 +32,11 @@ impl Subject {
         Self { kind: "host", id: id.to_string() }
     }
 
+    /// Which one is a secret.
+    pub(crate) fn session() -> Self {
+        Self { kind: "session", id: "…".to_owned() }
+    }
+
     pub(crate) fn user(id: impl fmt::Display) -> Self {
         Self { kind: "user", id: id.to_string() }
     }
@@ -111,6 +116,9 @@ impl From<store::Error> for Error {
             }
             store::Error::BadRecord(bad) if bad.key.collection == Collection::User => {
                 Self::Unreadable(Subject::user(&bad.key.id), bad.into())
+            }
+            store::Error::BadRecord(bad) if bad.key.collection == Collection::AuthToken => {
+                Self::Unreadable(Subject::session(), bad.into())
             }
             store::Error::Unavailable { .. } => Self::Unavailable(error.into()),
             other => Self::Internal(other.into()),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use auth::Permission;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{
@@ -152,7 +154,7 @@ impl Hosts<'_> {
             return self.tried(host).await;
         }
         match self.0.store().put(&host, Expect::Absent).await {
-            Ok(written) => self.written(host, written).await,
+            Ok(written) => self.written(actor, host, written).await,
             Err(store::Error::Conflict { .. }) => Err(exists()),
             Err(other) => Err(other.into()),
         }
@@ -210,11 +212,13 @@ impl Hosts<'_> {
             let expect = Expect::ETag(tag);
             match self.0.store().delete::<Host>(pattern.as_str(), expect).await {
                 Ok(revision) => {
+                    let by = actor.username();
+                    tracing::info!(host = %pattern, %by, %revision, "a host was deleted");
                     self.0.certificates_changed();
                     return Ok(revision);
                 }
                 Err(store::Error::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
-                Err(error) => return Err(lost_race(error, pattern)),
+                Err(error) => return Err(lost_race(error)),
             }
         }
     }
@@ -237,9 +241,9 @@ impl Hosts<'_> {
                 return self.tried(host).await;
             }
             match self.0.store().put(&host, Expect::ETag(etag)).await {
-                Ok(written) => return self.written(host, written).await,
+                Ok(written) => return self.written(actor, host, written).await,
                 Err(store::Error::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
-                Err(error) => return Err(lost_race(error, pattern)),
+                Err(error) => return Err(lost_race(error)),
             }
         }
     }
@@ -265,7 +269,14 @@ impl Hosts<'_> {
         HostView { host, etag: Some(etag), revision, certificate_status }
     }
 
-    async fn written(&self, host: Host, written: store::Written) -> Result<HostView, Error> {
+    async fn written(
+        &self,
+        actor: &Actor,
+        host: Host,
+        written: store::Written,
+    ) -> Result<HostView, Error> {
+        let revision = &written.revision;
+        tracing::info!(host = %host.pattern, by = %actor.username(), %revision, "a host was written");
         self.0.certificates_changed();
         let store::Written { revision, etag } = written;
         Ok(self.view(Versioned { value: host, etag }, revision))
@@ -361,10 +372,10 @@ fn stale(pattern: &HostPattern) -> Error {
     Error::Stale(Subject::host(pattern))
 }
 
-/// Others kept being quicker.
-fn lost_race(error: store::Error, pattern: &HostPattern) -> Error {
+/// Others kept being quicker; whoever expects a tag learns on the next reading whether it still holds.
+fn lost_race(error: store::Error) -> Error {
     match error {
-        store::Error::Conflict { .. } => stale(pattern),
+        store::Error::Conflict { .. } => Error::Busy { retry_after: Duration::from_secs(1) },
         other => other.into(),
     }
 }

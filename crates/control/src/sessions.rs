@@ -42,12 +42,17 @@ impl Control {
             self.limits().account(backend, name).await?;
         }
         let user = match &username {
-            Some(name) => self.user(name).await?,
+            Some(name) => known(self.user(name).await)?,
             None => None,
         };
         let hash = user.as_ref().map(|user| user.value.password_hash.clone());
         let right = self.passwords().verify(password, hash).await?;
-        let user = user.filter(|_| right).ok_or(Error::Unauthorised)?;
+        let Some(user) = user.filter(|_| right) else {
+            // The name may be a mistyped password: it stays out of the log.
+            tracing::info!(%from, "a login was refused");
+            return Err(Error::Unauthorised);
+        };
+        tracing::info!(user = %user.value.username, %from, "somebody logged in");
         self.open_session(&user.value).await
     }
 
@@ -66,12 +71,12 @@ impl Control {
     /// [`Error::Unauthorised`] for anything but a live token of an existing account; [`Error::Unavailable`].
     pub async fn authenticate(&self, token: &str) -> Result<Actor, Error> {
         let hash = Token::hash_of(token).ok_or(Error::Unauthorised)?;
-        let session = self.store().get::<SessionToken>(&hash).await?;
-        let session = session.ok_or(Error::Unauthorised)?.value;
+        let session = self.store().get::<SessionToken>(&hash).await.map_err(Error::from);
+        let session = known(session)?.ok_or(Error::Unauthorised)?.value;
         if session.expires_at <= self.now() {
             return Err(Error::Unauthorised);
         }
-        let user = self.user(&session.username).await?.ok_or(Error::Unauthorised)?.value;
+        let user = known(self.user(&session.username).await)?.ok_or(Error::Unauthorised)?.value;
         Ok(Actor::new(user.username, user.role, session.hash))
     }
 
@@ -140,5 +145,16 @@ impl Control {
             return Err(Error::Unauthorised);
         }
         Ok(Login { token, expires_at: session.expires_at })
+    }
+}
+
+/// Whoever is kept in a form that can't be read is nobody.
+fn known<T>(found: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::Unreadable(subject, cause)) => {
+            tracing::warn!(%subject, %cause, "a stored record can't be read");
+            Ok(None)
+        }
+        other => other,
     }
 }

@@ -3,6 +3,10 @@
 use axum::body::Body;
 use http::Method;
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
 use crate::world::Api;
 
 /// A body for `POST /api/host`, and the places that are wrong in it.
@@ -60,7 +64,7 @@ async fn a_new_host() {
     for (body, places) in HOSTS {
         assert_eq!(api.post("/api/host", body).await.pointers(), *places, "{body}");
     }
-    assert_eq!(api.get("/api/host").await.json()["results"], serde_json::json!([]));
+    assert_eq!(api.get("/api/host").await.json()["results"], json!([]));
 }
 
 #[tokio::test]
@@ -140,7 +144,7 @@ async fn parameters() {
     }
     let answer = api.post("/api/host?x=1", r#"{"host":"","y":1}"#).await;
     assert_eq!(answer.pointers(), ["?x", "/host", "/y"], "query and body together");
-    assert_eq!(api.get("/api/host").await.json()["results"], serde_json::json!([]));
+    assert_eq!(api.get("/api/host").await.json()["results"], json!([]));
 }
 
 #[tokio::test]
@@ -199,4 +203,55 @@ async fn a_body_that_never_ends() {
     let body =
         Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
     api.send(request.body(body).unwrap()).await.is(408, "timeout");
+}
+
+/// Any JSON, with the names and words of the API in it.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "[a-z*.0-9:\\[\\]-]{0,12}".prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        prop_oneof!["off", "verify", "auto", "local", "a.test", "127.0.0.1:1"]
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 6, |inner| {
+        let name = prop_oneof![
+            3 => prop_oneof!["host", "upstreams", "upstream_tls", "certificate", "enabled", "etag"],
+            1 => ".{0,6}",
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..6).prop_map(|members| json!(members)),
+        ]
+    })
+}
+
+#[test]
+fn no_json_brings_a_handler_down() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let api = runtime.block_on(async {
+        let api = Api::new().await;
+        api.post("/api/host", r#"{"host":"a.test"}"#).await;
+        api
+    });
+    let config = Config { failure_persistence: None, ..Config::with_cases(300) };
+    let outcome = TestRunner::new(config).run(&any_json(), |body| {
+        let body = body.to_string();
+        runtime.block_on(async {
+            for answer in [
+                api.post("/api/host", &body).await,
+                api.put("/api/host/a.test?dry_run=true", &body).await,
+                api.patch("/api/host/a.test", &body).await,
+                api.put("/api/user/password", &body).await,
+                api.post("/api/user?dry_run=true", &body).await,
+            ] {
+                let status = answer.status.as_u16();
+                prop_assert!([200, 201, 409, 422].contains(&status), "{body}: {}", answer.text);
+            }
+            Ok(())
+        })
+    });
+    outcome.unwrap();
 }

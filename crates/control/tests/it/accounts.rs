@@ -35,6 +35,10 @@ async fn an_account_that_cannot_be_read_is_still_an_account() {
     world.store.backend().commit(txn).await.unwrap();
     let outcome = world.control.bootstrap(&user("admin"), None).await.unwrap();
     assert!(matches!(outcome, Bootstrap::NotNeeded));
+    // But nobody can be it, and it does not show.
+    let here = "127.0.0.1".parse().unwrap();
+    let outcome = world.control.login("someone", secret("correct horse"), here).await;
+    assert!(matches!(outcome, Err(Error::Unauthorised)));
 }
 
 #[tokio::test]

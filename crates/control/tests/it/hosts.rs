@@ -210,3 +210,20 @@ async fn one_bad_record_keeps_nothing_else_from_working() {
     hosts.delete(&admin, &bad, &Conditions::default()).await.unwrap();
     hosts.create(&admin, bad, HostSpec::default(), false).await.unwrap();
 }
+
+#[tokio::test]
+async fn changes_of_different_fields_at_once_all_count() {
+    let world = World::new();
+    let admin = world.admin().await;
+    let (hosts, name, any) = (world.control.hosts(), pattern("a.test"), Conditions::default());
+    hosts.create(&admin, name.clone(), to(&[]), false).await.unwrap();
+    let patch = |patch| hosts.patch(&admin, &name, patch, &any);
+    let (one, two, three) = tokio::join!(
+        patch(HostPatch { enabled: Some(false), ..HostPatch::default() }),
+        patch(HostPatch { force_https: Some(false), ..HostPatch::default() }),
+        patch(HostPatch { preserve_host: Some(false), ..HostPatch::default() }),
+    );
+    assert!(one.is_ok() && two.is_ok() && three.is_ok());
+    let host = hosts.get(&admin, &name).await.unwrap().host;
+    assert!(!host.enabled && !host.force_https && !host.preserve_host);
+}
