@@ -40,6 +40,7 @@ where
     });
     let mut http = conn.worker.http1.serve_connection(TokioIo::new(io), service);
     let mut watch = Watch::new(&conn);
+    let _untied = Untied(conn.clone());
     let mut unread = false;
     let end = poll_fn(|cx| {
         conn.pulse.is_driven_by(cx);
@@ -89,7 +90,8 @@ where
 {
     let service = service_fn({
         let conn = conn.clone();
-        move |request| service::answer(conn.clone(), request)
+        // Boxed, since hyper and tokio move the future several times on its way into a task.
+        move |request| Box::pin(service::answer(conn.clone(), request))
     });
     let gather = Gather::new(io);
     let transport = TokioIo::new(Gathered(gather.clone()));
@@ -122,6 +124,15 @@ where
         }
     })
     .await;
+}
+
+/// Takes out a tunnel that came to nothing: it holds the connection that holds it, and its record waits to be written.
+struct Untied(Rc<Conn>);
+
+impl Drop for Untied {
+    fn drop(&mut self) {
+        drop(self.0.tunnel.take());
+    }
 }
 
 fn count(conn: &Conn, lapse: Lapse) {

@@ -141,3 +141,33 @@ async fn what_waits_to_be_accepted_is_served() {
         assert_eq!(gateway.stop().await.len(), 50);
     }
 }
+
+#[tokio::test]
+async fn under_load_no_client_goes_without_its_answer() {
+    let app = Origin::echo().await;
+    let mut gateway = Gateway::start_with(vec![host("a.test", app.address)], |settings| {
+        settings.drain.idle_grace = Duration::from_secs(2);
+        settings.workers = 2;
+    })
+    .await;
+    let client = async || {
+        let mut client = gateway.client().await;
+        let mut answers = 0;
+        loop {
+            let answer = client.get("a.test", "/").await;
+            assert_eq!(answer.status, 200);
+            answers += 1;
+            if answer.header("connection") == Some("close") {
+                assert!(client.is_closed().await);
+                return answers;
+            }
+        }
+    };
+    let clients = futures_util::future::join_all((0..32).map(|_| client()));
+    let (counts, ()) = tokio::join!(clients, async {
+        crate::common::until("some load", || app.heads().len() > 500).await;
+        gateway.shutdown.drain();
+    });
+    assert_eq!(gateway.ended().await, 0);
+    assert_eq!(gateway.log_lines().len(), counts.iter().sum::<usize>());
+}

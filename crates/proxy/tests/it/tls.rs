@@ -266,3 +266,36 @@ async fn an_http2_request_whose_host_differs_from_its_authority_is_refused() {
     assert_eq!(sender.send_request(request).await.unwrap().status(), StatusCode::BAD_REQUEST);
     assert!(app.heads().is_empty());
 }
+
+#[tokio::test]
+async fn http2_streams_in_flight_are_answered_through_the_drain() {
+    let (go, gone) = tokio::sync::watch::channel(false);
+    let app = Origin::start(move |mut visit| {
+        let mut gone = gone.clone();
+        async move {
+            while visit.request().await.is_some() {
+                gone.wait_for(|gone| *gone).await.unwrap();
+                visit.answer("done").await;
+            }
+        }
+    })
+    .await;
+    let mut gateway = Gateway::start(vec![host("a.test", app.address)]).await;
+    gateway.certify("a.test");
+    let sender = h2(&gateway, "a.test").await;
+    let ask = |_| {
+        let mut sender = sender.clone();
+        async move { text(get(&mut sender, "https://a.test/").await).await }
+    };
+    let answers = futures_util::future::join_all((0..50).map(ask));
+    let (answers, ()) = tokio::join!(answers, async {
+        crate::common::until("all are asked", || app.heads().len() == 50).await;
+        gateway.shutdown.drain();
+        let closed = || std::net::TcpStream::connect(gateway.http).is_err();
+        crate::common::until("closed to others", closed).await;
+        go.send_replace(true);
+    });
+    assert!(answers.iter().all(|answer| answer == "done"));
+    assert_eq!(gateway.ended().await, 0);
+    assert_eq!(gateway.log_lines().len(), 50);
+}
