@@ -6,7 +6,7 @@ use model::Secret;
 
 use crate::error::{Errors, Problem};
 use crate::sources::{Given, Place};
-use crate::table::{Default, Program, SETTINGS, Setting};
+use crate::table::{Program, SETTINGS};
 
 /// Reads typed values out of what was given. A value that can't be read is noted and stands in as its default, so
 /// that reading goes on to the next.
@@ -117,21 +117,7 @@ impl<'g> Reader<'g> {
 
     fn default(&self, name: &str) -> &'static str {
         let setting = SETTINGS.iter().find(|setting| setting.name == name);
-        match setting.map(|setting: &Setting| setting.default) {
-            Some(Default::Same(text)) => text,
-            Some(Default::Shape { services, up }) => match self.program {
-                Program::Up => up,
-                Program::Proxy | Program::Api => services,
-            },
-            Some(Default::Profile { production, development }) => {
-                if self.development {
-                    development
-                } else {
-                    production
-                }
-            }
-            None => "",
-        }
+        setting.map_or("", |setting| setting.default_for(self.program, self.development))
     }
 
     fn parsed<T>(

@@ -82,10 +82,15 @@ pub fn command(program: Program) -> Command {
         command = command.name("up");
     }
     for setting in SETTINGS.iter().filter(|setting| setting.concerns(program)) {
-        command = command.arg(flag(setting, &setting.flag(), setting.name, setting.doc));
+        // Of a profile's defaults, those of the program's usual profile.
+        let help = match setting.default_for(program, program == Program::Up) {
+            "" => setting.doc.to_owned(),
+            default => format!("{} [default: {default}]", setting.doc),
+        };
+        command = command.arg(flag(setting, &setting.flag(), setting.name, help));
         if setting.secret {
             let (id, name) = (file_id(setting), format!("{}-file", setting.flag()));
-            let help = "Reads it from this file";
+            let help = "Reads it from this file".to_owned();
             command = command.arg(flag(setting, &name, id, help).value_name("FILE"));
         }
     }
@@ -247,7 +252,7 @@ impl Gathered {
     }
 }
 
-fn flag(setting: &Setting, long: &str, id: &'static str, help: &'static str) -> Arg {
+fn flag(setting: &Setting, long: &str, id: &'static str, help: String) -> Arg {
     let arg = Arg::new(id).long(long.to_owned()).value_name(setting.value).help(help);
     let arg = arg.allow_hyphen_values(true);
     match setting.value {

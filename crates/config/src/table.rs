@@ -76,6 +76,17 @@ impl Setting {
         format!("{PREFIX}{}", self.name)
     }
 
+    /// What holds when it isn't given; that of a profile needs to know which.
+    pub(crate) fn default_for(&self, program: Program, development: bool) -> &'static str {
+        match self.default {
+            Default::Same(text) => text,
+            Default::Shape { up, .. } if program == Program::Up => up,
+            Default::Shape { services, .. } => services,
+            Default::Profile { development: text, .. } if development => text,
+            Default::Profile { production, .. } => production,
+        }
+    }
+
     /// Whether a program reads it.
     pub fn concerns(&self, program: Program) -> bool {
         program == Program::Up || self.programs.contains(&program)

@@ -52,25 +52,27 @@ impl Clock {
     /// On a manual clock whose hand was dropped it never returns.
     pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
         let wait = match &self.0 {
-            Source::System => Wait::System(tokio::time::Instant::now() + duration),
-            Source::Manual(time) => Wait::Manual(time.clone(), *time.borrow() + duration),
+            Source::System => Wait::System(tokio::time::Instant::now().checked_add(duration)),
+            Source::Manual(time) => Wait::Manual(time.clone(), time.borrow().checked_add(duration)),
         };
         async move {
             match wait {
-                Wait::System(deadline) => tokio::time::sleep_until(deadline).await,
-                Wait::Manual(mut time, deadline) => {
+                Wait::System(Some(deadline)) => tokio::time::sleep_until(deadline).await,
+                Wait::Manual(mut time, Some(deadline)) => {
                     if time.wait_for(|now| *now >= deadline).await.is_err() {
                         std::future::pending::<()>().await;
                     }
                 }
+                Wait::System(None) | Wait::Manual(_, None) => std::future::pending().await,
             }
         }
     }
 }
 
+/// Until when; no deadline is one that no clock can show.
 enum Wait {
-    System(tokio::time::Instant),
-    Manual(watch::Receiver<SystemTime>, SystemTime),
+    System(Option<tokio::time::Instant>),
+    Manual(watch::Receiver<SystemTime>, Option<SystemTime>),
 }
 
 /// The hand of a manual [`Clock`].
@@ -103,6 +105,14 @@ mod tests {
         assert!(sleep.as_mut().now_or_never().is_none());
         hand.advance(Duration::from_secs(1));
         sleep.await;
+    }
+
+    #[tokio::test]
+    async fn a_sleep_beyond_all_time_is_for_ever() {
+        let (manual, _hand) = Clock::manual(SystemTime::UNIX_EPOCH);
+        for clock in [manual, Clock::system()] {
+            assert!(clock.sleep(Duration::MAX).now_or_never().is_none());
+        }
     }
 
     #[tokio::test(start_paused = true)]

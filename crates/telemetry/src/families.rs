@@ -90,7 +90,7 @@ macro_rules! family {
 
         impl<const N: usize> $Local<N> {
             /// Applies a change to the cell with these label values. The first use per thread and label set
-            /// registers the cell; later ones neither allocate nor share anything.
+            /// registers the cell; later ones neither allocate nor share anything. `apply` must not come back here.
             pub fn with(&self, values: [&str; N], apply: impl FnOnce(&$Handle)) {
                 self.0.with(values, || self.1.fresh(), $Handle::new, apply);
             }
