@@ -208,10 +208,7 @@ fn begin<F>(
     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     let open = Open::new(worker);
     let served = serve(worker.clone(), stream, remote);
-    worker.tasks.spawn_local("connection", async move {
-        let _open = open;
-        served.await;
-    });
+    worker.tasks.spawn_local("connection", served.map(move |()| drop(open)));
 }
 
 /// Counts an open connection, however it ends.

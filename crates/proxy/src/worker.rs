@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use runtime::{Shutdown, Tasks};
@@ -166,8 +167,6 @@ pub(crate) struct LocalTasks(Tasks);
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for LocalTasks {
     fn execute(&self, stream: F) {
-        self.0.spawn_local("http2 stream", async move {
-            stream.await;
-        });
+        self.0.spawn_local("http2 stream", stream.map(drop));
     }
 }

@@ -122,11 +122,22 @@ impl Default for Tasks {
     }
 }
 
-async fn contained(name: &'static str, panics: Arc<AtomicU64>, future: impl Future<Output = ()>) {
-    if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
-        panics.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(task = name, message = panic_message(&*panic), "a task panicked");
-    }
+/// Made of combinators: an async block would hold the future twice, as it is given and as it runs, and a worker moves one
+/// for every connection and every HTTP/2 request.
+fn contained<F>(
+    name: &'static str,
+    panics: Arc<AtomicU64>,
+    future: F,
+) -> impl Future<Output = ()> + use<F>
+where
+    F: Future<Output = ()>,
+{
+    AssertUnwindSafe(future).catch_unwind().map(move |end| {
+        if let Err(panic) = end {
+            panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(task = name, message = panic_message(&*panic), "a task panicked");
+        }
+    })
 }
 
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
