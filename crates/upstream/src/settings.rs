@@ -34,7 +34,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Some(Duration::from_secs(60)),
             keep_alive: Duration::from_secs(55),
-            max_idle: 256,
+            max_idle: 512,
             resolve_ttl: Duration::from_secs(5),
             continue_timeout: Duration::from_secs(1),
             max_head: 64 * 1024,
