@@ -46,7 +46,7 @@ pub async fn open(settings: &ApiSettings) -> anyhow::Result<Shared> {
         }
     };
     let metrics = Metrics::new();
-    metrics.build_info();
+    metrics.process_info();
     Ok(Shared { backend, metrics, clock })
 }
 

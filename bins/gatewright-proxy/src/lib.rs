@@ -54,7 +54,7 @@ pub async fn open(settings: &ProxySettings) -> anyhow::Result<Shared> {
         }
     };
     let metrics = Metrics::new();
-    metrics.build_info();
+    metrics.process_info();
     let access = AccessLog::open(&translate::access_log(settings), &metrics)?;
     Ok(Shared { backend, metrics, access, clock })
 }

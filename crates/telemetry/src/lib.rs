@@ -23,6 +23,7 @@ mod datetime;
 mod families;
 mod logs;
 mod metrics;
+mod process;
 mod record;
 mod text;
 

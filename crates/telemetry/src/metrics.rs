@@ -108,13 +108,6 @@ impl Metrics {
         self.sampled(name, help, "counter", Arc::new(sample));
     }
 
-    /// Registers `gatewright_build_info`, 1 with the version as a label.
-    pub fn build_info(&self) {
-        self.gauge("gatewright_build_info", "The version of this build.", ["version"])
-            .shared([crate::VERSION])
-            .set(1);
-    }
-
     /// Everything in Prometheus' text format 0.0.4 (`text/plain; version=0.0.4`).
     pub fn render(&self) -> String {
         // Copied out, so that no family's rendering holds up another's registration.

@@ -34,7 +34,7 @@ impl Api {
         let ready = Arc::new(AtomicBool::new(true));
         let also = ready.clone();
         let metrics = Metrics::new();
-        metrics.build_info();
+        metrics.process_info();
         let router = api::router(Parts {
             control: world.control.clone(),
             metrics,
