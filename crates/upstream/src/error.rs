@@ -74,6 +74,11 @@ impl Error {
     pub fn may_try_elsewhere(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. })
     }
+
+    /// A caller's mistake: this request went out before.
+    pub(crate) fn already_sent() -> Self {
+        Self::RequestBody { source: "the request was already sent".into() }
+    }
 }
 
 /// What is wrong with a response.

@@ -39,20 +39,25 @@ where
     }
 }
 
-impl<B> Outgoing<B> {
-    pub(crate) fn head<'a>(
-        &'a self,
+impl<B> Outgoing<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// The head as `endpoint` gets it, and what is to follow.
+    pub(crate) fn split<'a>(
+        &'a mut self,
         endpoint: &'a Endpoint,
-        framing: BodyFraming,
-    ) -> RequestHead<'a> {
-        RequestHead {
+    ) -> (RequestHead<'a>, &'a mut Option<Upload<B>>) {
+        let head = RequestHead {
             endpoint,
             method: &self.method,
             target: &self.target,
             headers: &self.headers,
             upgrade: self.upgrade.as_ref(),
-            framing,
-        }
+            framing: self.upload.as_ref().map_or(BodyFraming::None, Upload::framing),
+        };
+        (head, &mut self.upload)
     }
 }
 

@@ -68,11 +68,20 @@ impl Upstreams {
         match &self.exchange {
             Exchange::Codec(codec, pools) => {
                 let pool = pools.of(endpoint);
-                codec::send(codec, &self.connector, pool, outgoing, on_interim).await
+                codec::send(codec, &self.connector, pool, endpoint, outgoing, on_interim).await
             }
             Exchange::Hyper(client, pools) => {
                 let pool = pools.of(endpoint);
-                hyper_client::send(client, &self.connector, pool, outgoing, on_interim).await
+                let sent = hyper_client::send(
+                    client,
+                    &self.connector,
+                    pool,
+                    endpoint,
+                    outgoing,
+                    on_interim,
+                );
+                // Boxed: its size is not the codec's to bear.
+                Box::pin(sent).await
             }
         }
     }
@@ -105,5 +114,27 @@ impl Exchange {
                 Self::Hyper(client, Pools::new(settings, tasks))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use http_body_util::Empty;
+    use model::UpstreamTls;
+
+    use super::*;
+
+    /// It is part of the future that serves a request, which is moved at least once per request.
+    #[test]
+    fn the_future_of_a_send_is_small() {
+        let upstreams = Upstreams::new(Settings::default(), Tasks::new());
+        let endpoint = Endpoint::new("127.0.0.1:1".parse().unwrap(), UpstreamTls::Off);
+        let target = "/".parse().unwrap();
+        let body = Empty::<Bytes>::new();
+        let mut outgoing = Outgoing::new(Method::GET, target, HeaderMap::new(), body);
+        let sending = upstreams.send(&endpoint, &mut outgoing, |_, _| {});
+        let size = size_of_val(&sending);
+        assert!(size < 1024, "{size}");
     }
 }

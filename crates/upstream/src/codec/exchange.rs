@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use http_body::Body;
 use tokio::time::{Sleep, sleep};
 
@@ -17,7 +17,7 @@ use crate::connect::Connector;
 use crate::error::BoxError;
 use crate::framing::{self, Framing};
 use crate::pool::Pool;
-use crate::request_head::is_interim;
+use crate::request_head::{RequestHead, is_interim};
 use crate::{Answer, Endpoint, Error, Outgoing, Problem, UpBody, UpgradedIo};
 
 /// Interim responses borne before the final one.
@@ -28,6 +28,7 @@ pub(crate) async fn send<B>(
     codec: &Rc<Codec>,
     connector: &Connector,
     pool: Rc<Pool<Connection>>,
+    endpoint: &Endpoint,
     outgoing: &mut Outgoing<B>,
     mut on_interim: impl FnMut(StatusCode, HeaderMap),
 ) -> Result<Answer, Error>
@@ -35,32 +36,27 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let repeatable = outgoing.method.is_idempotent();
+    let (request, slot) = outgoing.split(endpoint);
+    let repeatable = request.method.is_idempotent();
     let mut pooled = pool.take(!repeatable);
-    let Some(mut upload) = outgoing.upload.take() else {
-        return Err(Error::RequestBody { source: "the request was already sent".into() });
-    };
     loop {
         let is_pooled = pooled.is_some();
-        let mut connection = match pooled.take() {
+        let connection = match pooled.take() {
             Some(connection) => connection,
-            None => match connector.connect(pool.endpoint()).await {
-                Ok(stream) => Connection::new(stream, codec.idle_timeout),
-                Err(error) => {
-                    outgoing.upload = Some(upload);
-                    return Err(error);
-                }
-            },
+            // Boxed: rare, and larger than all the rest of this future. On failure the request is untouched.
+            None => {
+                Connection::new(Box::pin(connector.connect(endpoint)).await?, codec.idle_timeout)
+            }
         };
-        let request = outgoing.head(pool.endpoint(), upload.framing());
+        let Some(upload) = slot.as_mut() else { return Err(Error::already_sent()) };
         upload.begin(&request);
-        let mut attempt = Attempt::new(codec, &mut connection, &mut upload, &mut on_interim);
+        let mut attempt = Attempt::new(codec, connection, upload, &mut on_interim);
         match poll_fn(|cx| attempt.poll(cx)).await {
             Ok((head, rest)) => {
-                let asked_for = head.status == StatusCode::SWITCHING_PROTOCOLS
-                    && request.asked_for(&head.headers);
-                let done = Done { codec, pool, connection, upload, head, rest, asked_for };
-                return done.conclude(&outgoing.method);
+                let connection = attempt.connection;
+                let upload = slot.take().filter(|upload| !upload.is_done()).map(rest_of);
+                let done = Done { codec, pool, connection, upload, head, rest };
+                return done.conclude(&request);
             }
             // The upstream may have closed the idle connection before this request reached it. Once more, if
             // that can't do anything twice; the next connection is a new one, so there is no third time.
@@ -69,7 +65,9 @@ where
                     && upload.can_begin_again()
                     && (repeatable || upload.written() == 0) => {}
             Err(failure) => {
-                return Err(failure.at(pool.endpoint(), upload.written() > 0));
+                let sent = upload.written() > 0;
+                *slot = None;
+                return Err(failure.at(endpoint, sent));
             }
         }
     }
@@ -102,7 +100,7 @@ impl Failure {
 /// Sending and waiting for the final head, both at once.
 struct Attempt<'a, B, F> {
     codec: &'a Codec,
-    connection: &'a mut Connection,
+    connection: Connection,
     upload: &'a mut Upload<B>,
     on_interim: F,
     input: Bytes,
@@ -122,7 +120,7 @@ where
 {
     fn new(
         codec: &'a Codec,
-        connection: &'a mut Connection,
+        mut connection: Connection,
         upload: &'a mut Upload<B>,
         on_interim: F,
     ) -> Self {
@@ -238,28 +236,23 @@ fn joined(front: &Bytes, back: Bytes) -> Bytes {
 }
 
 /// A final head, and all that is needed to make an answer of it.
-struct Done<'a, B> {
+struct Done<'a> {
     codec: &'a Rc<Codec>,
     pool: Rc<Pool<Connection>>,
     connection: Connection,
-    upload: Upload<B>,
+    /// None: all was sent.
+    upload: Option<RestOfUpload>,
     head: Head,
     rest: Bytes,
-    /// Whether the head switches to a protocol that was asked for.
-    asked_for: bool,
 }
 
-impl<B> Done<'_, B>
-where
-    B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    fn conclude(mut self, method: &Method) -> Result<Answer, Error> {
+impl Done<'_> {
+    fn conclude(mut self, request: &RequestHead<'_>) -> Result<Answer, Error> {
         if self.head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch();
+            return self.switch(request);
         }
         let Head { status, version, headers, .. } = &self.head;
-        let framing = framing::of_response(method, *status, *version, headers)
+        let framing = framing::of_response(request.method, *status, *version, headers)
             .map_err(|problem| self.bad(problem))?;
         let reusable = framing::keeps_alive(*version, headers) && framing != Framing::Close;
         if matches!(framing, Framing::None | Framing::Chunked) {
@@ -279,27 +272,26 @@ where
             _ => None,
         };
         let Some(whole) = whole else {
-            let rest_of_upload = (!self.upload.is_done()).then(|| rest_of(self.upload));
             return UpBody::from(AnswerBody::new(
                 self.codec.clone(),
                 self.pool,
                 self.connection,
                 framing,
                 self.rest,
-                rest_of_upload,
+                self.upload,
                 reusable,
             ));
         };
         let body = self.rest.split_to(whole);
         // Bytes beyond the response are nobody's: such a connection is not trusted again.
-        if reusable && self.rest.is_empty() && self.upload.is_done() {
+        if reusable && self.rest.is_empty() && self.upload.is_none() {
             self.pool.put(self.connection);
         }
         UpBody::from(body)
     }
 
-    fn switch(mut self) -> Result<Answer, Error> {
-        if !self.asked_for || !self.upload.is_done() {
+    fn switch(mut self, request: &RequestHead<'_>) -> Result<Answer, Error> {
+        if !request.asked_for(&self.head.headers) || self.upload.is_some() {
             return Err(self.bad(Problem::Upgrade));
         }
         let response = response(&mut self.head);

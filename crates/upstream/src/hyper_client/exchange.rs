@@ -17,6 +17,7 @@ use super::answer_body::AnswerBody;
 use super::request_body::{RequestBody, Watch};
 use super::{Connection, HyperClient};
 use crate::alarm::Alarm;
+use crate::codec::Upload;
 use crate::connect::Connector;
 use crate::error::BoxError;
 use crate::framing;
@@ -34,6 +35,7 @@ pub(crate) async fn send<B>(
     client: &Rc<HyperClient>,
     connector: &Connector,
     pool: Rc<Pool<Connection>>,
+    endpoint: &Endpoint,
     outgoing: &mut Outgoing<B>,
     mut on_interim: impl FnMut(StatusCode, HeaderMap),
 ) -> Result<Answer, Error>
@@ -41,59 +43,57 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let repeatable = outgoing.method.is_idempotent();
-    let endpoint = pool.endpoint().clone();
+    let (head, slot) = outgoing.split(endpoint);
+    let repeatable = head.method.is_idempotent();
     let mut pooled = pool.take(!repeatable);
     let mut body = None;
     loop {
         let is_pooled = pooled.is_some();
         let mut connection = match pooled.take() {
             Some(connection) => connection,
-            None => client.open(&endpoint, connector.connect(&endpoint).await?).await?,
+            None => client.open(endpoint, connector.connect(endpoint).await?).await?,
         };
-        let (request_body, watch, framing) = match body.take() {
+        let (request_body, watch) = match body.take() {
             Some(again) => again,
-            None => begin(outgoing)?,
+            None => begin(slot, head.framing)?,
         };
-        let head = outgoing.head(&endpoint, framing);
-        let waiting = Waiting { client, endpoint: &endpoint, watch: &watch };
-        let request = request(&head, request_body)?;
+        let waiting = Waiting { client, endpoint, watch: &watch };
+        let request = request(&head, request_body);
         match waiting.send(&mut connection, request, &head, &mut on_interim).await {
             Ok((response, alarm)) => {
+                *slot = None;
                 return conclude(&head, response, pool, connection, alarm, watch).await;
             }
             Err(Lost::Untouched(request_body)) if is_pooled => {
-                body = Some((request_body, watch, framing));
+                body = Some((request_body, watch));
             }
-            Err(Lost::Untouched(_)) => return Err(closed(&endpoint, false, None)),
-            Err(Lost::Silent(_)) if is_pooled && repeatable && framing == BodyFraming::None => {}
-            Err(Lost::Silent(source)) => return Err(closed(&endpoint, true, source)),
+            Err(Lost::Untouched(_)) => return Err(closed(endpoint, false, None)),
+            Err(Lost::Silent(_))
+                if is_pooled && repeatable && head.framing == BodyFraming::None => {}
+            Err(Lost::Silent(source)) => return Err(closed(endpoint, true, source)),
             Err(Lost::Failed(error)) => return Err(error),
         }
     }
 }
 
-type Begun = (RequestBody, Rc<Watch>, BodyFraming);
+type Begun = (RequestBody, Rc<Watch>);
 
 /// Takes the body; one that is empty stays where it is, for another attempt.
-fn begin<B>(outgoing: &mut Outgoing<B>) -> Result<Begun, Error>
+fn begin<B>(slot: &mut Option<Upload<B>>, framing: BodyFraming) -> Result<Begun, Error>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     let watch = Rc::new(Watch::default());
-    let framing = match &outgoing.upload {
-        Some(upload) => upload.framing(),
-        None => return Err(Error::RequestBody { source: "the request was already sent".into() }),
+    let body = match (&slot, framing) {
+        (None, _) => return Err(Error::already_sent()),
+        (Some(_), BodyFraming::None) => None,
+        (Some(_), _) => slot.take().map(Upload::into_body),
     };
-    let body = match framing {
-        BodyFraming::None => None,
-        _ => outgoing.upload.take().map(|upload| upload.into_body()),
-    };
-    Ok((RequestBody::new(body, watch.clone()), watch, framing))
+    Ok((RequestBody::new(body, watch.clone()), watch))
 }
 
-fn request(head: &RequestHead<'_>, body: RequestBody) -> Result<Request<RequestBody>, Error> {
+fn request(head: &RequestHead<'_>, body: RequestBody) -> Request<RequestBody> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = Uri::from(head.target.clone());
@@ -101,7 +101,7 @@ fn request(head: &RequestHead<'_>, body: RequestBody) -> Result<Request<RequestB
     head.for_each_field(|name, value| {
         headers.append(name.clone(), value.clone());
     });
-    Ok(request)
+    request
 }
 
 /// Why there is no response.
