@@ -91,7 +91,9 @@ pub(crate) fn lookup_name() -> Schema {
 }
 
 pub(super) fn upstreams_or_null() -> Schema {
-    let item = text("An address and a port.", format!("^{LABEL}(\\.{LABEL})*:{PORT}$"));
+    // Names are kept in lower case, and no two may be alike.
+    let label = LABEL.replace("A-Z", "");
+    let item = text("An address and a port.", format!("^{label}(\\.{label})*:{PORT}$"));
     ArrayBuilder::new()
         .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
         .description(Some(UPSTREAMS))
