@@ -18,7 +18,7 @@ pub(crate) fn corrupt(what: &str) -> Error {
 }
 
 /// Whether the command met a key of another type.
-pub(crate) fn is_wrong_type(error: &RedisError) -> bool {
+fn is_wrong_type(error: &RedisError) -> bool {
     *error.kind() == ErrorKind::InvalidArgument && error.details().contains("WRONGTYPE")
 }
 
@@ -31,11 +31,24 @@ pub(crate) fn is_not_allowed(error: &(dyn std::error::Error + 'static)) -> bool 
 /// A hash as fields. Bytes that are no text are replaced, so that one bad record does not hide the others.
 pub(crate) fn fields(hash: Value) -> Fields {
     let Ok(map) = hash.into_map() else { return Fields::new() };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let pairs = map.inner().into_iter();
-    pairs
-        .map(|(name, value)| (text(name.as_bytes()), text(value.as_bytes().unwrap_or_default())))
+    map.inner()
+        .into_iter()
+        .map(|(name, value)| (text(name.as_bytes()), value_text(&value)))
         .collect()
+}
+
+/// As [`fields`], from names and values in turn.
+pub(crate) fn listed_fields(list: Value) -> Fields {
+    let list = list.into_array();
+    list.chunks_exact(2).map(|pair| (value_text(&pair[0]), value_text(&pair[1]))).collect()
+}
+
+fn value_text(value: &Value) -> String {
+    text(value.as_bytes().unwrap_or_default())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A revision from its stored parts.

@@ -1,8 +1,8 @@
-use fred::interfaces::{ClientLike, HashesInterface};
+use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use store::{Collection, Error, Fields, Key, ScanPage};
 
-use crate::answer::{failed, fields, is_wrong_type};
+use crate::answer::{failed, listed_fields};
 use crate::backend::Link;
 use crate::script::Change;
 
@@ -68,21 +68,19 @@ async fn records(
     collection: Collection,
     ids: &[String],
 ) -> Result<Vec<(String, Fields)>, Error> {
-    let lost = |error| failed("reading records", error);
-    let pipeline = link.connection.client.pipeline();
-    for id in ids {
-        let name = link.layout.record(&Key::new(collection, id.as_str()));
-        pipeline.hgetall::<(), _>(name).await.map_err(lost)?;
-    }
+    let names = ids.iter().map(|id| link.layout.record(&Key::new(collection, id.as_str())));
+    let answer = link.connection.run(&link.scripts.read, names.collect(), Vec::new()).await;
+    let answer: Vec<Value> = answer.map_err(|error| failed("reading records", error))?;
     let mut found = Vec::with_capacity(ids.len());
     let mut dangling = Vec::new();
-    for (id, answer) in ids.iter().zip(pipeline.try_all::<Value>().await) {
-        match answer.map(fields) {
-            Ok(fields) if fields.is_empty() => dangling.push(Key::new(collection, id.as_str())),
-            Ok(fields) => found.push((id.clone(), fields)),
-            // Something else under a record's name: to the reader a record without fields.
-            Err(error) if is_wrong_type(&error) => found.push((id.clone(), Fields::new())),
-            Err(error) => return Err(lost(error)),
+    for (id, hash) in ids.iter().zip(answer) {
+        // Something else under a record's name: to the reader a record without fields.
+        let is_hash = !hash.is_null();
+        let fields = listed_fields(hash);
+        if is_hash && fields.is_empty() {
+            dangling.push(Key::new(collection, id.as_str()));
+        } else {
+            found.push((id.clone(), fields));
         }
     }
     forget(link, &dangling).await;

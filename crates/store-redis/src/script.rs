@@ -11,6 +11,7 @@ pub(crate) struct Scripts {
     pub(crate) due: Script,
     pub(crate) lease: Script,
     pub(crate) lock: Script,
+    pub(crate) read: Script,
 }
 
 impl Scripts {
@@ -21,6 +22,7 @@ impl Scripts {
             due: Script::from_lua(include_str!("lua/due.lua")),
             lease: Script::from_lua(include_str!("lua/lease.lua")),
             lock: Script::from_lua(include_str!("lua/lock.lua")),
+            read: Script::from_lua(include_str!("lua/read.lua")),
         }
     }
 }
