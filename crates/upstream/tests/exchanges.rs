@@ -25,35 +25,65 @@ fn connections_are_used_again_the_last_one_first() {
         run(async {
             let origin = Origin::bind().await;
             let (upstreams, endpoint) = (upstreams(exchange), origin.endpoint());
+            let a_is_done = tokio::sync::Notify::new();
             let client = async {
-                let (mut a, mut b) = (get("/a"), get("/b"));
-                let both = tokio::join!(
-                    fetch(&upstreams, &endpoint, &mut a),
-                    fetch(&upstreams, &endpoint, &mut b)
-                );
-                assert_eq!((both.0.status, both.1.status), (200, 200));
+                let a = async {
+                    let outcome = fetch(&upstreams, &endpoint, &mut get("/a")).await;
+                    a_is_done.notify_one();
+                    outcome.status
+                };
+                let b = async { fetch(&upstreams, &endpoint, &mut get("/b")).await.status };
+                assert_eq!(tokio::join!(a, b), (200, 200));
                 for _ in 0..3 {
                     assert_eq!(fetch(&upstreams, &endpoint, &mut get("/c")).await.status, 200);
                 }
             };
             let server = async {
-                let (mut first, mut second) = (origin.accept().await, origin.accept().await);
-                assert!(first.request().await.is_some() && second.request().await.is_some());
-                first.send(OK).await;
-                // The answer to the second is read after that to the first.
-                tokio::task::yield_now().await;
-                second.send(OK).await;
+                let (mut a, mut b) = (origin.accept().await, origin.accept().await);
+                let first = a.request().await.unwrap();
+                b.request().await.unwrap();
+                if first.line().starts_with("GET /b") {
+                    std::mem::swap(&mut a, &mut b);
+                }
+                a.send(OK).await;
+                a_is_done.notified().await;
+                b.send(OK).await;
                 for _ in 0..3 {
-                    let used = tokio::select! {
-                        request = first.request() => (1, request),
-                        request = second.request() => (2, request),
-                    };
-                    assert!(used.1.is_some());
-                    if used.0 == 1 { first.send(OK).await } else { second.send(OK).await }
+                    tokio::select! {
+                        _ = a.request() => panic!("{exchange:?}: the older one is used"),
+                        request = b.request() => assert_eq!(request.unwrap().line(), "GET /c HTTP/1.1"),
+                    }
+                    b.send(OK).await;
                 }
             };
             tokio::join!(client, server);
         });
+    }
+}
+
+#[test]
+fn a_target_without_a_path_gets_one() {
+    for exchange in BOTH {
+        for (uri, line) in [
+            ("http://app?x=1", "GET /?x=1 HTTP/1.1"),
+            ("http://app", "GET / HTTP/1.1"),
+            ("/a//b/../c?d#", "GET /a//b/../c?d HTTP/1.1"),
+        ] {
+            run(async {
+                let origin = Origin::bind().await;
+                let (upstreams, endpoint) = (upstreams(exchange), origin.endpoint());
+                let mut request = get("/");
+                request.target =
+                    uri.parse::<http::Uri>().unwrap().path_and_query().unwrap().clone();
+                let client = fetch(&upstreams, &endpoint, &mut request);
+                let server = async {
+                    let mut conn = origin.accept().await;
+                    assert_eq!(conn.request().await.unwrap().line(), line, "{exchange:?}");
+                    conn.send(OK).await;
+                };
+                assert_eq!(tokio::join!(client, server).0.status, 200);
+            });
+        }
     }
 }
 

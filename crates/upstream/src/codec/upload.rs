@@ -265,7 +265,12 @@ fn encode(head: &RequestHead<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(head.target.as_str().as_bytes());
+    let target = head.target.as_str();
+    if !target.starts_with(['/', '*']) {
+        // `http://name?query` has no path; origin form needs one.
+        out.push(b'/');
+    }
+    out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     head.for_each_field(|name, value| put_field(&mut out, name.as_str(), value.as_bytes()));
     out.extend_from_slice(b"\r\n");
