@@ -152,7 +152,7 @@ def handshakes(port, name, seconds):
 
 def h2load(url, seconds):
     """32 connections with 10 streams each."""
-    log = WORK / "h2load.log"
+    log = WORK / f"h2load.{os.getpid()}.log"
     log.unlink(missing_ok=True)
     out = load(["h2load", "-t1", "-c32", "-m10", "-D", seconds, f"--log-file={log}", url], seconds)
     total = re.search(r"requests: \d+ total.*?(\d+) succeeded, (\d+) failed, (\d+) errored", out)

@@ -5,6 +5,7 @@
 //! request and nothing else, well-formed to the last byte, or the beginning of an upload whose end never comes.
 
 mod cases;
+mod h2;
 mod record;
 
 use std::collections::HashMap;
@@ -83,6 +84,43 @@ async fn what_is_no_handshake_reaches_nobody() {
         seen.iter().flatten().all(|request| request.path == "/alive" && request.complete),
         "{seen:?}"
     );
+    let process = &mut system.proxies[0].process;
+    assert!(process.ended().is_none(), "the proxy ended");
+    assert!(!process.stderr().contains("panicked"), "{}", process.stderr());
+}
+
+/// Over HTTP/2 a request may come to an error or to one well-formed request, but never to two, nor to half of one that
+/// another completes.
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_requests_over_http_2_reach_nobody() {
+    let _turn = shared().await;
+    let origin = RawOrigin::recording();
+    let mut system = System::start().await;
+    system.api.route(HOST, origin.addr()).await;
+    let front: Front = (*system.proxies[0]).clone();
+
+    let mut conversations = JoinSet::new();
+    for (id, case) in h2::cases().into_iter().enumerate() {
+        let front = front.clone();
+        conversations.spawn(async move {
+            h2::converse(&case, &front, &format!("/run-{id}-bad")).await;
+            alive(&front, case.name).await;
+        });
+    }
+    conversations.join_all().await;
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for bytes in origin.received() {
+        for request in record::requests(&bytes).unwrap() {
+            *seen.entry(request.path).or_default() += 1;
+        }
+    }
+    seen.remove("/alive");
+    seen.remove("/good-on-h2");
+    let (known, strange): (Vec<_>, Vec<_>) = seen.into_iter().partition(|(path, count)| {
+        path.starts_with("/run-") && path.ends_with("-bad") && *count == 1
+    });
+    assert!(strange.is_empty(), "the origin saw {strange:?}");
+    println!("{} cases, of which {known:?} reached the origin, well-formed", h2::cases().len());
     let process = &mut system.proxies[0].process;
     assert!(process.ended().is_none(), "the proxy ended");
     assert!(!process.stderr().contains("panicked"), "{}", process.stderr());
