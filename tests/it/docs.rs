@@ -49,8 +49,12 @@ fn files_stay_readable() {
         collect(&root().join(folder), "rs", &mut sources);
     }
     assert!(sources.len() > 20, "the sources were found");
+    // Tables of cases beside a crate may be long.
     let long: Vec<_> = sources
         .iter()
+        .filter(|path| {
+            path.components().any(|it| it.as_os_str() == "src" || it.as_os_str() == "it")
+        })
         .filter(|path| std::fs::read_to_string(path).expect("a source").lines().count() > 600)
         .collect();
     assert!(long.is_empty(), "more than 600 lines: {long:?}");

@@ -105,7 +105,9 @@ fn samples(text: &str) -> Vec<(String, f64)> {
     let mut samples = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').expect("a series and a value");
-        assert!(series.starts_with("gatewright_"), "a name of ours: {line}");
+        // `process_` is what every Prometheus client calls the process itself.
+        let known = series.starts_with("gatewright_") || series.starts_with("process_");
+        assert!(known, "neither ours nor the process': {line}");
         assert!(seen.insert(series), "twice: {series}");
         let value = if value == "+Inf" { f64::INFINITY } else { value.parse().expect(line) };
         samples.push((series.to_owned(), value));
