@@ -5,11 +5,11 @@ use std::rc::Rc;
 use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Response, Version};
+use http::{HeaderValue, Response, Version};
 use hyper::body::Incoming;
 use rewrite::Arrival;
 use telemetry::Counter;
-use upstream::{Answer, Endpoint, Error, Outgoing, UpBody, UpgradedIo};
+use upstream::{Answer, Error, Outgoing, UpBody, UpgradedIo};
 
 use crate::body::{Request, TooSlow};
 use crate::conn::Conn;
@@ -26,22 +26,30 @@ pub(crate) enum Forwarded {
     Switched(Response<()>, UpgradedIo),
 }
 
+/// A request that is to go on.
+pub(crate) struct Arriving {
+    /// The host it is for, as the client wrote it.
+    pub(crate) host: HeaderValue,
+    /// What it asks for, in origin form.
+    pub(crate) target: PathAndQuery,
+    pub(crate) head: Parts,
+    pub(crate) body: Incoming,
+}
+
 /// Sends a request to one of the route's endpoints: to the next ones too, as long as nothing was sent.
 pub(crate) async fn forward(
     conn: &Rc<Conn>,
     record: &mut Record,
     route: &Route,
-    host: &HeaderValue,
-    head: Parts,
-    body: Incoming,
+    request: Arriving,
 ) -> Result<Forwarded, Refusal> {
-    let version = head.version;
-    let mut outgoing = prepare(conn, record, host, head, body);
+    let version = request.head.version;
+    let mut outgoing = prepare(conn, record, request);
     let mut failure = None;
     for endpoint in conn.worker.upstreams.in_turn(&route.endpoints) {
         record.goes_to(endpoint);
         if !route.host.preserve_host {
-            set_host(&mut outgoing.headers, endpoint);
+            outgoing.headers.insert(HOST, endpoint.authority().clone());
         }
         let interim = |status, headers| {
             if version == Version::HTTP_11 {
@@ -67,19 +75,16 @@ pub(crate) async fn forward(
 }
 
 /// The request as the upstream gets it.
-fn prepare(
-    conn: &Rc<Conn>,
-    record: &mut Record,
-    host: &HeaderValue,
-    head: Parts,
-    body: Incoming,
-) -> Outgoing<Request> {
-    let Parts { method, uri, version, mut headers, .. } = head;
+fn prepare(conn: &Rc<Conn>, record: &mut Record, request: Arriving) -> Outgoing<Request> {
+    let Arriving { host, target, head, body } = request;
+    let Parts { method, version, mut headers, .. } = head;
     let upgrade = match version {
         Version::HTTP_11 => rewrite::requested_upgrade(&headers),
         _ => None,
     };
-    let arrival = Arrival { peer: &conn.peer, scheme: conn.scheme(), host };
+    // For all that is added here and in `rewrite`: the map grows once.
+    headers.reserve(8);
+    let arrival = Arrival { peer: &conn.peer, scheme: conn.scheme(), host: &host };
     let client = rewrite::request(&mut headers, &arrival, &conn.worker.settings.trusted_proxies);
     record.comes_from(client);
     // 32 hexadecimal digits: valid.
@@ -87,20 +92,12 @@ fn prepare(
         headers.insert(X_REQUEST_ID, id);
     }
     if version == Version::HTTP_2 {
-        headers.insert(HOST, host.clone());
+        headers.insert(HOST, host);
     }
-    let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
     let body = Request::new(body, conn, record);
     let mut outgoing = Outgoing::new(method, target, headers, body);
     outgoing.upgrade = upgrade;
     outgoing
-}
-
-fn set_host(headers: &mut HeaderMap, endpoint: &Endpoint) {
-    // An address prints as a host and a port: valid.
-    if let Ok(own) = HeaderValue::try_from(endpoint.to_string()) {
-        headers.insert(HOST, own);
-    }
 }
 
 /// The answer as the client gets it.

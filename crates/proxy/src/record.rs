@@ -74,6 +74,11 @@ impl Record {
         self.id
     }
 
+    /// Whether only the head of the answer was asked for.
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// Whether the client reads HTML.
     pub(crate) fn wants_html(&self) -> bool {
         self.wants_html

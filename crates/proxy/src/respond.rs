@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     Misdirected,
     /// The request contradicts itself.
     BadRequest(&'static str),
+    /// It asks for a tunnel to another host.
+    NoForwardProxy,
     /// The client sends its body too slowly.
     SlowBody,
     /// The client's body can't be read to its end.
@@ -40,6 +42,7 @@ impl Refusal {
             Self::UnknownHost(status) => *status,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::BadRequest(_) | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
+            Self::NoForwardProxy => StatusCode::NOT_IMPLEMENTED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -55,6 +58,7 @@ impl Refusal {
                 ("Misdirected request", "This connection was made for another site.")
             }
             Self::BadRequest(_) => ("Bad request", "The request contradicts itself."),
+            Self::NoForwardProxy => ("Not implemented", "This is not a forward proxy."),
             Self::BrokenBody(_) => ("Bad request", "The request's body can't be read."),
             Self::SlowBody => ("Request timeout", "The request came too slowly."),
             Self::NoUpstream => ("Unavailable", "Nothing serves this site at the moment."),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use runtime::{Clock, Shutdown, Tasks, Workers};
+use socket2::{SockRef, TcpKeepalive};
 use telemetry::{AccessLog, Metrics};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -20,6 +21,12 @@ use crate::time::Time;
 use crate::worker::{Parts, Worker};
 use crate::{Error, Settings, Tables, admin, conn};
 
+/// When to ask a silent client's kernel whether it is still there.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+/// What accepting says of a client that was gone before.
+const GONE: [io::ErrorKind; 3] =
+    [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
 /// How long to leave the accept queue alone when the process is out of file descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -189,10 +196,34 @@ fn accept<F>(
                 Err(error) => pause_if_exhausted(&error).await,
             }
         }
-        while let Some(Ok((stream, remote))) = listener.accept().now_or_never() {
-            begin(&worker, stream, remote, &serve);
+        if let Err(error) = empty(&worker, listener, &serve) {
+            tracing::warn!(%error, "can't empty an accept queue");
         }
     });
+}
+
+/// Accepts what waits in the queue of a listener that closes. Asks the kernel itself: tokio tells only of connections
+/// that it has heard of, and of so many at a time.
+fn empty<F>(
+    worker: &Rc<Worker>,
+    listener: tokio::net::TcpListener,
+    serve: &impl Fn(Rc<Worker>, TcpStream, SocketAddr) -> F,
+) -> io::Result<()>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let listener = listener.into_std()?;
+    loop {
+        match listener.accept() {
+            Ok((stream, remote)) => {
+                stream.set_nonblocking(true)?;
+                begin(worker, TcpStream::from_std(stream)?, remote, serve);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if GONE.contains(&error.kind()) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn begin<F>(
@@ -205,6 +236,8 @@ fn begin<F>(
 {
     // Without it small answers wait; an error means that the client is gone already.
     let _ = stream.set_nodelay(true);
+    // A peer that vanished without a word must not hold a tunnel for ever.
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     let open = Open::new(worker);
     let served = serve(worker.clone(), stream, remote);
@@ -233,11 +266,6 @@ impl Drop for Open {
 /// A client that was gone before it was accepted is no trouble. Running out of descriptors is: the queue would be
 /// asked again at once, and again, for nothing.
 async fn pause_if_exhausted(error: &io::Error) {
-    const GONE: [io::ErrorKind; 3] = [
-        io::ErrorKind::ConnectionAborted,
-        io::ErrorKind::ConnectionReset,
-        io::ErrorKind::Interrupted,
-    ];
     if !GONE.contains(&error.kind()) {
         tracing::warn!(%error, "can't accept connections");
         sleep(EXHAUSTED_PAUSE).await;

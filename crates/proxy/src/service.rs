@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -16,12 +16,13 @@ use hyper::body::{Body, Incoming};
 
 use crate::body::{Reply, Source};
 use crate::conn::Conn;
-use crate::forward::{Forwarded, forward};
+use crate::forward::{Arriving, Forwarded, forward};
 use crate::matched::Matched;
 use crate::record::Record;
 use crate::respond::{Refusal, page};
 use crate::upgrade::Tunnel;
 
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
 /// Answers one request. Never fails: what goes wrong becomes a page, or breaks off the answer's body.
@@ -74,9 +75,13 @@ async fn decide(
     head: Parts,
     body: Incoming,
 ) -> Result<Outcome, Refusal> {
+    if head.method == Method::CONNECT {
+        return Err(Refusal::NoForwardProxy);
+    }
     let host = host_of(&head)?;
     let matched = Matched::find(conn, &host);
     record.is_for(&matched);
+    let target = target_of(&head)?;
     if let Some(answer) = challenge(conn, &head, &matched) {
         return Ok(Outcome::Here(answer));
     }
@@ -89,10 +94,10 @@ async fn decide(
     if matched.misdirected {
         return Err(Refusal::Misdirected);
     }
-    if conn.tls.is_none() && route.host.force_https {
-        return Ok(Outcome::Here(to_https(conn, &head, &matched)));
+    if route.host.force_https && !came_by_https(conn, &head) {
+        return Ok(Outcome::Here(to_https(conn, &head.method, &target, &matched)));
     }
-    forward(conn, record, route, &host, head, body).await.map(Outcome::There)
+    forward(conn, record, route, Arriving { host, target, head, body }).await.map(Outcome::There)
 }
 
 /// The host a request is for, as the client wrote it: `:authority` or the one `Host` (RFC 9112 §3.2, RFC 9113 §8.3.1).
@@ -117,6 +122,29 @@ fn host_of(head: &Parts) -> Result<HeaderValue, Refusal> {
     }
 }
 
+/// What is asked of the host, in origin form (RFC 9112 §3.2.1): `http://a?x` asks for `/?x`, and only OPTIONS may ask
+/// for `*`. HTTP/2 lets bytes through that an HTTP/1 request line can't hold.
+fn target_of(head: &Parts) -> Result<PathAndQuery, Refusal> {
+    let Some(target) = head.uri.path_and_query() else { return Ok(PathAndQuery::from_static("/")) };
+    let text = target.as_str();
+    let bad = || Refusal::BadRequest("a bad target");
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(bad());
+    }
+    match text.as_bytes().first() {
+        Some(b'/') => Ok(target.clone()),
+        Some(b'?') => PathAndQuery::try_from(format!("/{text}")).map_err(|_| bad()),
+        _ if text == "*" && head.method == Method::OPTIONS => Ok(target.clone()),
+        _ => Err(bad()),
+    }
+}
+
+/// Whether the client's own connection was TLS: to us, or to a trusted proxy before us, which says so.
+fn came_by_https(conn: &Conn, head: &Parts) -> bool {
+    let told = || head.headers.get(X_FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+    conn.tls.is_some() || (conn.peer.is_trusted() && told())
+}
+
 /// The answer to a pending HTTP-01 challenge (RFC 8555 §8.3). Other tokens are the app's business.
 fn challenge(conn: &Conn, head: &Parts, matched: &Matched) -> Option<Response<Bytes>> {
     let token = head.uri.path().strip_prefix(CHALLENGE_PATH)?;
@@ -129,16 +157,20 @@ fn challenge(conn: &Conn, head: &Parts, matched: &Matched) -> Option<Response<By
 }
 
 /// Sends a client to HTTPS; path and query go with it byte for byte.
-fn to_https(conn: &Conn, head: &Parts, matched: &Matched) -> Response<Bytes> {
-    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let target = if target.starts_with('/') { target } else { "/" };
+fn to_https(
+    conn: &Conn,
+    method: &Method,
+    target: &PathAndQuery,
+    matched: &Matched,
+) -> Response<Bytes> {
+    let target = if target == "*" { "/" } else { target.as_str() };
     let host = matched.name().unwrap_or_default();
     let location = match conn.worker.https_port {
         443 => format!("https://{host}{target}"),
         port => format!("https://{host}:{port}{target}"),
     };
     let mut response = Response::new(Bytes::new());
-    *response.status_mut() = match head.method {
+    *response.status_mut() = match *method {
         Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
         _ => StatusCode::PERMANENT_REDIRECT,
     };
@@ -149,7 +181,13 @@ fn to_https(conn: &Conn, head: &Parts, matched: &Matched) -> Response<Bytes> {
     response
 }
 
-fn finish(mut record: Record, response: Response<Source>) -> Response<Reply> {
+fn finish(mut record: Record, mut response: Response<Source>) -> Response<Reply> {
     record.answers(response.status());
+    // hyper keeps the body of a HEAD request's answer to itself on HTTP/1 only.
+    if let (true, Source::Page(page)) = (record.is_head(), response.body()) {
+        let length = HeaderValue::from(page.len());
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+        *response.body_mut() = Source::Nothing;
+    }
     response.map(|source| Reply::new(source, record))
 }
