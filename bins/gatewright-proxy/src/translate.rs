@@ -71,3 +71,47 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use config::{Env, Invocation};
+
+    use super::*;
+
+    fn settings(args: &[&str]) -> ProxySettings {
+        let args = ["gatewright-proxy"].iter().chain(args);
+        match config::proxy(args, &Env::default()) {
+            Ok(Invocation::Run(settings, _)) => settings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_set_is_what_the_proxy_gets() {
+        let settings = settings(&[
+            "--http-listen=127.0.0.1:0",
+            "--unknown-host-status=502",
+            "--upstream-idle-timeout=0s",
+            "--drain-timeout=7s",
+            "--trusted-proxies=10.0.0.0/8",
+        ]);
+        let proxy = proxy(&settings).unwrap();
+        assert_eq!((proxy.http.len(), proxy.https.len()), (1, 1));
+        assert_eq!(proxy.unknown_host_status, StatusCode::BAD_GATEWAY);
+        assert_eq!(proxy.upstream.idle_timeout, None);
+        assert_eq!(proxy.drain.deadline, Duration::from_secs(7));
+        assert!(proxy.trusted_proxies.contains([10, 1, 2, 3].into()));
+        assert_eq!(access_log(&settings).target, AccessTarget::Stdout);
+    }
+
+    #[test]
+    fn a_file_of_authorities_that_holds_none_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let flag = format!("--upstream-root-ca={}", file.path().display());
+        let error = proxy(&settings(&[&flag])).unwrap_err();
+        assert!(format!("{error:#}").contains("it holds no certificate"));
+        assert!(proxy(&settings(&["--upstream-root-ca=/nonexistent"])).is_err());
+    }
+}

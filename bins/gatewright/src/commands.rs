@@ -159,10 +159,13 @@ impl Session<'_> {
     async fn lookup(&self, name: &str) -> Result<(), Failure> {
         let path = format!("/api/host/lookup/{}", segment(name));
         let answer: LookupAnswer = self.client()?.get(&path).await?;
-        if answer.matched.is_none() && !self.json {
-            return Err(Failure::NotFound(tables::lookup(&answer).trim_end().to_owned()));
+        if self.json || answer.matched.is_some() {
+            self.answer(&answer, tables::lookup)?;
         }
-        self.answer(&answer, tables::lookup)
+        match answer.matched {
+            Some(_) => Ok(()),
+            None => Err(Failure::NotFound(format!("{} leads nowhere", answer.name))),
+        }
     }
 
     async fn export_ca(&self, output: Option<&Path>) -> Result<(), Failure> {

@@ -56,10 +56,8 @@ pub(crate) fn lookup(answer: &LookupAnswer) -> String {
     for candidate in &answer.candidates {
         table.add_row([&candidate.pattern, &candidate.why]);
     }
-    match &answer.matched {
-        Some(pattern) => format!("{} leads to {pattern}\n\n{}", answer.name, finish(&table)),
-        None => format!("{} leads nowhere\n", answer.name),
-    }
+    let pattern = answer.matched.as_deref().unwrap_or("nothing");
+    format!("{} leads to {pattern}\n\n{}", answer.name, finish(&table))
 }
 
 /// How everything stands.
@@ -139,5 +137,40 @@ fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => "?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn example() -> HostView {
+        let host = json!({
+            "host": "*.a.test", "upstreams": ["127.0.0.1:1", "app:80"], "upstream_tls": "off",
+            "preserve_host": true, "force_https": false, "certificate": "local", "enabled": true,
+            "revision": "e:1", "created_at": "2026-01-01T00:00:00.000Z",
+            "updated_at": "2026-01-01T00:00:00.000Z", "certificate_status": "pending",
+        });
+        serde_json::from_value(host).unwrap()
+    }
+
+    #[test]
+    fn hosts_are_aligned_without_trailing_blanks() {
+        assert_eq!(hosts(&[]), "no hosts yet\n");
+        assert_eq!(
+            hosts(&[example()]),
+            "HOST      UPSTREAMS            HTTPS     CERTIFICATE      ENABLED\n\
+             *.a.test  127.0.0.1:1, app:80  optional  local (pending)  yes\n"
+        );
+    }
+
+    #[test]
+    fn a_host_shows_every_field() {
+        let text = host(&example());
+        for wanted in ["upstream_tls   off", "force_https    no", "created        2026", "by ?"] {
+            assert!(text.contains(wanted), "{wanted} in {text}");
+        }
     }
 }
