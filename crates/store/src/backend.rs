@@ -8,7 +8,7 @@ use crate::{Collection, Error, Fields, Hints, Key, Txn};
 /// A future that a [`Backend`] returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Where records are kept. Three exist: memory, embedded, Redis; [`crate::conformance`] holds them to this text.
+/// Where records are kept. Three exist: memory, embedded, Redis; the suite `conformance` (feature `test-util`) holds them to this text.
 ///
 /// **Truth.** A read sees every commit that was acknowledged before it started, through any handle. A commit is
 /// atomic: its records, the index and the revision change together or not at all.
