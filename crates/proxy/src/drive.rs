@@ -108,6 +108,9 @@ where
             if end.is_ready() {
                 return Poll::Ready(());
             }
+            if !conn.pulse.is_busy() {
+                gather.borrow_mut().rest();
+            }
             match ready!(watch.poll(cx)) {
                 Notice::Closing => parting = true,
                 Notice::Lapse(Lapse::Idle) if !parting => {

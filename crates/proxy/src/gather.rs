@@ -10,38 +10,39 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// As much is gathered before writes wait for the client.
 const CAPACITY: usize = 64 * 1024;
-/// A buffer that grew beyond this is given back when it is empty: idle connections stay small.
-const KEPT: usize = 8 * 1024;
 
 /// The buffer and the stream under it.
 pub(crate) struct Gather<S> {
     io: S,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
+    /// How much of the buffer is sent.
+    sent: usize,
 }
 
 impl<S: AsyncWrite + Unpin> Gather<S> {
     pub(crate) fn new(io: S) -> Rc<RefCell<Self>> {
-        Rc::new(RefCell::new(Self { io, buffer: BytesMut::new() }))
+        Rc::new(RefCell::new(Self { io, buffer: Vec::new(), sent: 0 }))
     }
 
     /// Sends what was gathered.
     pub(crate) fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.buffer.is_empty() {
-            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.buffer))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.buffer.advance(n);
+        while self.sent < self.buffer.len() {
+            ready!(self.poll_send(cx))?;
         }
-        if self.buffer.capacity() > KEPT {
-            self.buffer = BytesMut::new();
-        }
+        self.buffer.clear();
+        self.sent = 0;
         Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Gives the memory back, for a connection that has nothing to do.
+    pub(crate) fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = Vec::new();
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> usize {
@@ -55,12 +56,20 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
             return Poll::Ready(Ok(()));
         }
         // A part is room enough: don't wait for the rest.
-        let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.buffer))?;
-        if n == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        self.buffer.advance(n);
+        ready!(self.poll_send(cx))?;
+        self.buffer.drain(..self.sent);
+        self.sent = 0;
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match ready!(Pin::new(&mut self.io).poll_write(cx, &self.buffer[self.sent..]))? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            n => {
+                self.sent += n;
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 }
 

@@ -132,6 +132,11 @@ impl Pulse {
         self.since.set(now);
     }
 
+    /// Whether a request is in flight.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.get() > 0
+    }
+
     /// Watches a request body that is about to be read; drop the handle by [`Pulse::upload_ends`].
     pub(crate) fn upload_begins(&self) -> Rc<Upload> {
         let upload = Rc::new(Upload::default());
