@@ -171,3 +171,39 @@ async fn the_admin_listener_shows_the_table_and_explains() {
     let line = r#"gatewright_http_requests_total{host="x.a.test",code="2xx"} 1"#;
     assert!(metrics.text().contains(line), "{}", metrics.text());
 }
+
+/// Behind a trusted proxy that speaks TLS every request was redirected to where it came from, for ever. Of a stranger the
+/// same header changes nothing.
+#[tokio::test]
+async fn a_trusted_proxys_https_is_https() {
+    let app = Origin::echo().await;
+    let secured = || vec![Host { force_https: true, ..host("app.test", app.address) }];
+    let request = "GET /a HTTP/1.1\r\nHost: app.test\r\nX-Forwarded-Proto: https\r\n\r\n";
+
+    let stranger = Gateway::start(secured()).await;
+    let mut client = stranger.client().await;
+    client.send(request).await;
+    assert_eq!(client.answer().await.status, 301);
+
+    let trusting = Gateway::start_with(secured(), |settings| {
+        settings.trusted_proxies = "127.0.0.0/8".parse().unwrap();
+    });
+    let mut client = trusting.await.client().await;
+    client.send(request).await;
+    assert_eq!(client.answer().await.status, 200);
+}
+
+/// `GET http://a?x` asks for `/?x`; the redirect lost the query.
+#[tokio::test]
+async fn a_target_without_a_path_keeps_its_query() {
+    let app = Origin::echo().await;
+    let secured = Host { force_https: true, ..host("secure.test", app.address) };
+    let gateway = Gateway::start(vec![host("app.test", app.address), secured]).await;
+    let mut client = gateway.client().await;
+    client.send("GET http://app.test?x=1 HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    assert!(client.answer().await.text().starts_with("GET /?x=1 HTTP/1.1\r\n"));
+    client.send("GET http://secure.test?x=1 HTTP/1.1\r\nHost: secure.test\r\n\r\n").await;
+    let location = client.answer().await;
+    assert!(location.header("location").unwrap().ends_with("/?x=1"), "{location:?}");
+    gateway.stop().await;
+}

@@ -299,3 +299,40 @@ async fn http2_streams_in_flight_are_answered_through_the_drain() {
     assert_eq!(gateway.ended().await, 0);
     assert_eq!(gateway.log_lines().len(), 50);
 }
+
+/// The guard judges HTTP/1 only. HTTP/2 brought a CONNECT to the app as `CONNECT / HTTP/1.1`, which is no request, and
+/// targets that no HTTP/1 request line can hold.
+#[tokio::test]
+async fn http2_does_not_bring_what_http1_is_refused() {
+    let app = Origin::echo().await;
+    let gateway = Gateway::start(vec![host("app.test", app.address)]).await;
+    gateway.certify("app.test");
+    let mut sender = h2(&gateway, "app.test").await;
+    let connect = Request::connect("app.test:443").body(empty()).unwrap();
+    let refused = sender.send_request(connect).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::NOT_IMPLEMENTED);
+    for uri in ["https://app.test/\u{e9}", "https://app.test/a\u{7f}b"] {
+        if let Ok(request) = Request::get(uri).body(empty()) {
+            let refused = sender.send_request(request).await.unwrap();
+            assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{uri}");
+        }
+    }
+    let query = get(&mut sender, "https://app.test?x=1").await;
+    assert!(text(query).await.starts_with("GET /?x=1 HTTP/1.1\r\n"));
+    gateway.stop().await;
+}
+
+/// hyper's HTTP/2 server sends whatever body it is given: the page of a 404 followed the answer to HEAD.
+#[tokio::test]
+async fn head_over_http2_gets_no_body_of_our_own_pages_either() {
+    let gateway = Gateway::start(vec![]).await;
+    gateway.certify("nobody.test");
+    let mut sender = h2(&gateway, "nobody.test").await;
+    let head = Request::head("https://nobody.test/").body(empty()).unwrap();
+    let answer = sender.send_request(head).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    let length: usize = answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    assert!(length > 0);
+    assert_eq!(text(answer).await, "");
+    gateway.stop().await;
+}
