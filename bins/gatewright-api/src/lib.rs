@@ -4,6 +4,7 @@
 //! until the drain. A store that can't be reached is no reason not to start: the API answers 503 until it can.
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +66,17 @@ pub struct FirstAdmin {
     pub username: String,
     /// The password, if a random one was made: to be shown once.
     pub password: Option<String>,
+}
+
+impl fmt::Display for FirstAdmin {
+    /// One line that ends with the password, if there is one to show.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "The first administrator is {}", self.username)?;
+        match &self.password {
+            Some(password) => write!(f, ", shown only now is the password: {password}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Api {

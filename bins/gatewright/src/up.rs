@@ -117,14 +117,8 @@ fn greet(
         &proxy.admin.map(|admin| format!("http://{admin}/metrics")).unwrap_or_default(),
     );
     line("Data", &data.display().to_string());
-    if let Some(FirstAdmin { username, password }) = admin {
-        out.push_str(&format!("\nThe first administrator is {username}"));
-        match password {
-            Some(password) => {
-                out.push_str(&format!(", shown only now is the password: {password}\n"));
-            }
-            None => out.push('\n'),
-        }
+    if let Some(admin) = admin {
+        out.push_str(&format!("\n{admin}\n"));
     }
     out.push_str(&format!("\n{}\n", next_steps(api, proxy)));
     stdout().write_all(out.as_bytes()).context("writing to standard output")
