@@ -36,7 +36,7 @@ pub struct Subject {
     pub first: Arc<dyn Backend>,
     /// Another handle to the same store.
     pub second: Arc<dyn Backend>,
-    /// How many changes it remembers; at most a few hundred.
+    /// How many changes it remembers: 50 to a few hundred.
     pub log_limit: usize,
     /// The hand of its clock; `None` when only waiting makes time pass.
     pub hand: Option<ManualClock>,
