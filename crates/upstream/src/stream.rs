@@ -15,6 +15,10 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Whether an idle connection is still usable: neither closed nor, unasked, written to by the other end. Costs
     /// no system call; what the reactor hasn't heard of yet escapes it.
     pub(crate) fn is_quiet(&mut self) -> bool {

@@ -173,6 +173,9 @@ where
         match sent {
             Poll::Ready(Err(UploadError::Body(error))) => Err(Failure::RequestBody(error)),
             Poll::Ready(Err(UploadError::Write(error))) => {
+                if self.connection.stream.is_tls() {
+                    self.upload.doubt();
+                }
                 self.deaf = Some(error);
                 Ok(())
             }

@@ -102,6 +102,11 @@ where
         self.first
     }
 
+    /// Counts as written what may have been: TLS can send some of what it then fails to send.
+    pub(crate) fn doubt(&mut self) {
+        self.written = self.written.max(1);
+    }
+
     /// Bytes the connection took.
     pub(crate) fn written(&self) -> u64 {
         self.written

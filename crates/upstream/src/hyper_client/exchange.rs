@@ -132,12 +132,12 @@ impl Waiting<'_> {
         hyper::ext::on_informational(&mut request, move |response| {
             let _ = interim.try_send((response.status(), response.headers().clone()));
         });
-        if head.expects_continue() {
+        let mut held = head.expects_continue();
+        if held {
             self.watch.hold();
         }
         let mut alarm = Alarm::new(self.client.idle_timeout);
         let mut patience = pin!(sleep(self.client.continue_timeout));
-        let mut held = head.expects_continue();
         let mut frames = 0;
         let mut sending = pin!(connection.0.try_send_request(request));
         let answer = poll_fn(|cx| {
@@ -164,10 +164,7 @@ impl Waiting<'_> {
         })
         .await;
         match answer {
-            None => {
-                let endpoint = self.endpoint.clone();
-                Err(Lost::Failed(Error::ResponseTimeout { endpoint }))
-            }
+            None => Err(self.timed_out()),
             Some(Ok(response)) => {
                 alarm.rest();
                 Ok((response, alarm))
@@ -177,6 +174,10 @@ impl Waiting<'_> {
                 None => self.lost(error.into_error()),
             }),
         }
+    }
+
+    fn timed_out(&self) -> Lost {
+        Lost::Failed(Error::ResponseTimeout { endpoint: self.endpoint.clone() })
     }
 
     fn lost(&self, error: hyper::Error) -> Lost {
