@@ -118,6 +118,9 @@ where
                     parting = true;
                     watch.wait_for_goodbye();
                 }
+                // hyper ends it when the last stream is over. Until then h2 may hold what a client's window has no
+                // room for yet, of answers that are over for everybody else.
+                Notice::Lapse(Lapse::Idle) if conn.pulse.take_moved() => watch.wait_for_goodbye(),
                 Notice::Lapse(lapse) => {
                     count(&conn, lapse);
                     return Poll::Ready(());

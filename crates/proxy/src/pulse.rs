@@ -20,6 +20,7 @@ pub(crate) struct Pulse {
     reader_is_slow: RefCell<Gauge>,
     uploads: RefCell<Vec<Rc<Upload>>>,
     abandoned: Cell<bool>,
+    moved: Cell<bool>,
     driver: RefCell<Option<Waker>>,
     /// What the transport writes before the server's own bytes.
     pub(crate) interim: Interim,
@@ -65,6 +66,7 @@ impl Pulse {
             reader_is_slow: RefCell::default(),
             uploads: RefCell::default(),
             abandoned: Cell::new(false),
+            moved: Cell::new(false),
             driver: RefCell::default(),
             interim: Interim::default(),
         }
@@ -72,6 +74,7 @@ impl Pulse {
 
     /// The transport read something.
     pub(crate) fn has_read(&self, now: Instant) {
+        self.moved.set(true);
         match self.phase.get() {
             Phase::Fresh | Phase::Idle if self.bytes_begin_a_head => self.enter(Phase::Head, now),
             Phase::Fresh => self.enter(Phase::Idle, now),
@@ -81,6 +84,7 @@ impl Pulse {
 
     /// The transport wrote `n` bytes.
     pub(crate) fn has_written(&self, n: usize) {
+        self.moved.set(true);
         self.reader_is_slow.borrow_mut().add(n);
     }
 
@@ -120,6 +124,11 @@ impl Pulse {
     /// Whether a body has been given up since this was last asked.
     pub(crate) fn take_abandoned(&self) -> bool {
         self.abandoned.take()
+    }
+
+    /// Whether a byte went either way since this was last asked.
+    pub(crate) fn take_moved(&self) -> bool {
+        self.moved.take()
     }
 
     /// Whether bytes wait for the client to take them.

@@ -13,8 +13,8 @@ use crate::pulse::Lapse;
 
 /// How far ahead to look when nothing is due: what becomes due in the meantime is armed then.
 const LATER: Duration = Duration::from_secs(60);
-/// How long a client may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long a connection that says goodbye may stand still.
+const GOODBYE: Duration = Duration::from_secs(10);
 
 /// Watches over a connection in the task that drives it: its limits of time, and the end of the worker.
 ///

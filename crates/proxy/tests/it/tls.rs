@@ -336,3 +336,39 @@ async fn head_over_http2_gets_no_body_of_our_own_pages_either() {
     assert_eq!(text(answer).await, "");
     gateway.stop().await;
 }
+
+/// An answer counts as handed over when h2 has it; the part that the client's window had no room for was cut off at the
+/// end of a drain's idle grace.
+#[tokio::test]
+async fn an_http2_answer_larger_than_the_clients_window_outlasts_the_drain() {
+    const LENGTH: usize = 1_000;
+    let app = Origin::start(async |mut visit| {
+        while visit.request().await.is_some() {
+            visit.answer(&"x".repeat(LENGTH)).await;
+        }
+    });
+    let app = app.await;
+    let mut gateway = Gateway::start_with(vec![host("a.test", app.address)], |settings| {
+        settings.drain.idle_grace = Duration::from_millis(10);
+    })
+    .await;
+    gateway.certify("a.test");
+    let stream = TokioIo::new(shake(&gateway, "a.test", &["h2"]).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(16)
+        .handshake(stream)
+        .await
+        .unwrap();
+    let tasks = runtime::Tasks::new();
+    tasks.spawn("h2 client", async move {
+        let _ = connection.await;
+    });
+    let answer = get(&mut sender, "https://a.test/").await;
+    let in_flight = || gateway.metrics.render().contains("gatewright_http_requests_in_flight 0");
+    crate::common::until("h2 has the answer", in_flight).await;
+    gateway.shutdown.drain();
+    let early = timeout(Duration::from_millis(300), gateway.ended());
+    assert!(early.await.is_err(), "the drain waits for the client");
+    assert_eq!(text(answer).await.len(), LENGTH);
+    assert_eq!(gateway.ended().await, 0);
+}
