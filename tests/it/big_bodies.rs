@@ -51,7 +51,7 @@ async fn a_client_that_does_not_read_costs_no_memory() {
     let proxy = &system.proxies[0];
 
     let mut idle = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..16 {
         let mut connection = client::h1(proxy, NAME).await.unwrap();
         let answer = connection.send(download("")).await.unwrap();
         idle.push((connection, answer));

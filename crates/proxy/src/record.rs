@@ -30,7 +30,8 @@ pub(crate) struct Record {
     wants_html: bool,
     client_ip: IpAddr,
     matched: Option<Rc<Matched>>,
-    upstream: Option<Endpoint>,
+    /// Its place among the route's endpoints. A clone would be counted where all workers write.
+    upstream: Option<usize>,
     upstream_time: Option<Duration>,
     upload: Option<Rc<Upload>>,
     status: u16,
@@ -106,7 +107,7 @@ impl Record {
 
     /// Who answers.
     pub(crate) fn goes_to(&mut self, endpoint: &Endpoint) {
-        self.upstream = Some(endpoint.clone());
+        self.upstream = self.endpoints().iter().position(|one| std::ptr::eq(one, endpoint));
     }
 
     /// The head of the upstream's answer has come.
@@ -164,6 +165,11 @@ impl Drop for Record {
 }
 
 impl Record {
+    fn endpoints(&self) -> &[Endpoint] {
+        let route = self.matched.as_deref().and_then(|matched| matched.route.as_deref());
+        route.map_or(&[], |route| route.endpoints.as_slice())
+    }
+
     fn log(&self, duration: Duration, read: u64) {
         let worker = &*self.conn.worker;
         let matched = self.matched.as_deref();
@@ -179,7 +185,7 @@ impl Record {
             host: matched.map_or(b"", Matched::host),
             uri: self.target.as_ref().map_or("", PathAndQuery::as_str).as_bytes(),
             host_pattern: matched.and_then(Matched::pattern),
-            upstream: self.upstream.as_ref().map(|endpoint| endpoint as _),
+            upstream: self.upstream.and_then(|at| self.endpoints().get(at)).map(|one| one as _),
             status: self.status,
             bytes_read: read,
             bytes_sent: self.sent,

@@ -11,8 +11,9 @@ use crate::stream::Stream;
 /// What a first read has room for.
 pub(crate) const FIRST_ROOM: usize = 16 * 1024;
 
-/// What a read of a bulk body has room for in the end.
-const MOST_ROOM: usize = 512 * 1024;
+/// What a read of a bulk body has room for in the end. More is a little faster, and is what a client that stops reading
+/// can keep for itself, per HTTP/2 stream.
+const MOST_ROOM: usize = 256 * 1024;
 
 /// The read buffer that all connections of a worker share: taken for the moment of a read, so waiting costs no
 /// memory. What was read is cut off and shared, and the buffer used again once that is dropped.
@@ -68,7 +69,7 @@ impl BulkIntake {
     /// Makes room for more if a read filled half of what there was.
     pub(crate) fn grow_after(&mut self, read: usize) {
         if read >= self.room / 2 && self.room < MOST_ROOM {
-            self.room = if self.room == 256 * 1024 { MOST_ROOM } else { self.room * 4 };
+            self.room = (self.room * 4).min(MOST_ROOM);
         }
     }
 }
