@@ -77,14 +77,11 @@ fn judge(reports: &[Report; 4], app: &App) {
     {
         println!("{name}: {report}");
         assert!(report.count(Ending::Whole(200)) > 20, "{name}: the load ran");
-        // What the proxy had not read may be sent again, and what the load had no free stream for on a busy machine was
-        // never sent; anything else lost is lost.
+        // What the proxy had not read may be sent again; anything else lost is lost.
         assert!(
-            report.except(&[Ending::Whole(200), Ending::Unread, Ending::Overrun]).is_empty(),
+            report.except(&[Ending::Whole(200), Ending::Unread]).is_empty(),
             "{name}: {report}"
         );
-        let overrun = report.count(Ending::Overrun);
-        assert!(overrun * 10 <= report.records.len(), "{name}: the load kept its rate: {report}");
     }
     assert_eq!(fresh.count(Ending::Unread), 0, "every accepted connection is answered");
     assert_eq!(fresh_tls.count(Ending::Unread), 0, "every accepted connection is answered");

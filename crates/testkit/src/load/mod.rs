@@ -30,8 +30,6 @@ pub enum Ending {
     Unread,
     /// The same on a connection just opened: the peer's kernel had accepted it and it was thrown away.
     Abandoned,
-    /// It was due when every stream was busy, and not sent: the load is too much for the machine.
-    Overrun,
 }
 
 /// One request's account.
