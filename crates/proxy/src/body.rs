@@ -17,7 +17,7 @@ use crate::record::Record;
 /// or when the client is gone.
 pub(crate) struct Reply {
     source: Source,
-    record: Option<Record>,
+    record: Option<Box<Record>>,
     ended: bool,
     broken: Option<upstream::Error>,
 }
@@ -31,7 +31,7 @@ pub(crate) enum Source {
 
 impl Reply {
     /// A body whose end the record tells.
-    pub(crate) fn new(source: Source, record: Record) -> Self {
+    pub(crate) fn new(source: Source, record: Box<Record>) -> Self {
         Self { source, record: Some(record), ended: false, broken: None }
     }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HOST, HeaderName, UPGRADE};
+use http::header::{CONNECTION, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, Version};
@@ -49,7 +49,7 @@ pub(crate) async fn forward(
     for endpoint in conn.worker.upstreams.in_turn(&route.endpoints) {
         record.goes_to(endpoint);
         if !route.host.preserve_host {
-            outgoing.headers.insert(HOST, endpoint.authority().clone());
+            outgoing.host = Some(endpoint.authority().clone());
         }
         let interim = |status, headers| {
             if version == Version::HTTP_11 {
@@ -82,20 +82,19 @@ fn prepare(conn: &Rc<Conn>, record: &mut Record, request: Arriving) -> Outgoing<
         Version::HTTP_11 => rewrite::requested_upgrade(&headers),
         _ => None,
     };
-    // For all that is added here and in `rewrite`: the map grows once.
-    headers.reserve(8);
-    let arrival = Arrival { peer: &conn.peer, scheme: conn.scheme(), host: &host };
-    let client = rewrite::request(&mut headers, &arrival, &conn.worker.settings.trusted_proxies);
-    record.comes_from(client);
-    // 32 hexadecimal digits: valid.
-    if let Ok(id) = HeaderValue::from_str(&record.id().text()) {
-        headers.insert(X_REQUEST_ID, id);
-    }
-    if version == Version::HTTP_2 {
-        headers.insert(HOST, host);
+    rewrite::request(&mut headers, &conn.peer);
+    let shared = record.forwarding();
+    if shared.is_none() {
+        let arrival = Arrival { peer: &conn.peer, scheme: conn.scheme(), host: &host };
+        let trusted = &conn.worker.settings.trusted_proxies;
+        record.comes_from(rewrite::next_hop(&mut headers, &arrival, trusted));
     }
     let body = Request::new(body, conn, record);
     let mut outgoing = Outgoing::new(method, target, headers, body);
+    // 32 hexadecimal digits: valid.
+    outgoing.id = HeaderValue::from_str(&record.id().text()).ok().map(|id| (X_REQUEST_ID, id));
+    outgoing.host = Some(host);
+    outgoing.shared = shared;
     outgoing.upgrade = upgrade;
     outgoing
 }

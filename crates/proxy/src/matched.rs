@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use model::normalise_host;
+use rewrite::Arrival;
+use telemetry::{AccessContext, AccessOrigin};
+use upstream::SharedFields;
 
-use crate::conn::Conn;
+use crate::conn::{Conn, Tls};
 use crate::meters::HostMeters;
 use crate::tables::Route;
 
 /// What a look-up found. Clients ask for the same host again and again on one connection, so the last find is kept:
-/// that saves the look-up, and the count of references to the route, which all workers would write.
+/// that saves the look-up, the count of references to the route, which all workers would write, and to write down
+/// anew what is the same for each of them.
 pub(crate) struct Matched {
     generation: u64,
     /// A copy: the header value itself would keep the connection's read buffer from being used again.
@@ -23,6 +27,10 @@ pub(crate) struct Matched {
     pub(crate) misdirected: bool,
     /// Where it is counted.
     pub(crate) meters: Rc<HostMeters>,
+    /// What its lines in the access log begin with.
+    pub(crate) access: AccessContext,
+    /// What the upstream is told of where requests come from; none behind a trusted proxy, which tells itself.
+    pub(crate) forwarding: Option<Rc<SharedFields>>,
 }
 
 impl Matched {
@@ -41,19 +49,9 @@ impl Matched {
         found
     }
 
-    /// The normalised name; what the client sent if that is none.
-    pub(crate) fn host(&self) -> &[u8] {
-        self.name.as_ref().map_or(&*self.asked, |name| name.as_bytes())
-    }
-
     /// The normalised name, if what the client sent is one.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
-    }
-
-    /// The pattern of the host record.
-    pub(crate) fn pattern(&self) -> Option<&str> {
-        self.route.as_ref().map(|route| route.host.pattern.as_str())
     }
 
     fn look_up(conn: &Conn, asked: &HeaderValue, generation: u64) -> Self {
@@ -66,7 +64,13 @@ impl Matched {
         };
         let misdirected =
             name.is_some_and(|name| conn.tls.as_ref().is_some_and(|tls| !tls.may_serve(name)));
+        let arrival = Arrival { peer: &conn.peer, scheme: conn.scheme(), host: asked };
+        let is_first_hop = !conn.peer.is_trusted();
+        let forwarding = || Rc::new(SharedFields::new(rewrite::first_hop(&arrival)));
+        let pattern = route.as_ref().map(|route| route.host.pattern.as_str());
         Self {
+            access: access(conn, name.map_or(asked.as_bytes(), str::as_bytes), pattern),
+            forwarding: is_first_hop.then(forwarding),
             generation,
             asked: asked.as_bytes().into(),
             name: name.map(Box::from),
@@ -75,4 +79,18 @@ impl Matched {
             meters,
         }
     }
+}
+
+/// What the access log says of requests on a connection for a host.
+pub(crate) fn access(conn: &Conn, host: &[u8], host_pattern: Option<&str>) -> AccessContext {
+    let tls = conn.tls.as_ref();
+    AccessContext::new(&AccessOrigin {
+        remote: conn.remote,
+        scheme: if tls.is_some() { "https" } else { "http" },
+        host,
+        host_pattern,
+        tls_version: tls.map(|tls| tls.version),
+        tls_cipher: tls.map(|tls| tls.cipher),
+        server_name: tls.and_then(Tls::server_name),
+    })
 }

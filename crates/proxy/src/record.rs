@@ -10,10 +10,10 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Version};
 use telemetry::AccessRecord;
-use upstream::Endpoint;
+use upstream::{Endpoint, SharedFields};
 
-use crate::conn::{Conn, Tls};
-use crate::matched::Matched;
+use crate::conn::Conn;
+use crate::matched::{self, Matched};
 use crate::pulse::Upload;
 
 /// What the access log and the metrics will say about a request. Dropping it says it, so that every way a request can
@@ -27,7 +27,7 @@ pub(crate) struct Record {
     version: Version,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
-    wants_html: bool,
+    accept: Option<HeaderValue>,
     client_ip: IpAddr,
     matched: Option<Rc<Matched>>,
     /// Its place among the route's endpoints. A clone would be counted where all workers write.
@@ -41,14 +41,14 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// A request whose head has come.
-    pub(crate) fn begin(conn: &Rc<Conn>, head: &Parts) -> Self {
+    /// A request whose head has come. Boxed, since it goes along with the request and then with its answer.
+    pub(crate) fn begin(conn: &Rc<Conn>, head: &Parts) -> Box<Self> {
         let start = conn.worker.time.now();
         conn.pulse.request_begins(start);
         conn.worker.meters.in_flight.add(1);
         let header = |name| head.headers.get(name).cloned();
         let logged = conn.worker.logs_access();
-        Self {
+        Box::new(Self {
             id: conn.worker.next_id(),
             start,
             method: head.method.clone(),
@@ -56,7 +56,7 @@ impl Record {
             version: head.version,
             user_agent: header(USER_AGENT).filter(|_| logged),
             referer: header(REFERER).filter(|_| logged),
-            wants_html: head.headers.get(ACCEPT).is_some_and(names_html),
+            accept: header(ACCEPT),
             client_ip: conn.peer.ip(),
             matched: None,
             upstream: None,
@@ -67,7 +67,7 @@ impl Record {
             sent: 0,
             error: None,
             conn: conn.clone(),
-        }
+        })
     }
 
     /// The id that the upstream, the log and an error page name.
@@ -82,12 +82,17 @@ impl Record {
 
     /// Whether the client reads HTML.
     pub(crate) fn wants_html(&self) -> bool {
-        self.wants_html
+        self.accept.as_ref().is_some_and(names_html)
     }
 
     /// The host the request is for.
     pub(crate) fn is_for(&mut self, matched: &Rc<Matched>) {
         self.matched = Some(matched.clone());
+    }
+
+    /// What the upstream is told of where the request comes from; none if a trusted proxy tells that.
+    pub(crate) fn forwarding(&self) -> Option<Rc<SharedFields>> {
+        self.matched.as_deref()?.forwarding.clone()
     }
 
     /// Who asked, by what trusted proxies say.
@@ -172,28 +177,28 @@ impl Record {
 
     fn log(&self, duration: Duration, read: u64) {
         let worker = &*self.conn.worker;
-        let matched = self.matched.as_deref();
-        let tls = self.conn.tls.as_ref();
+        let nowhere;
+        let context = match self.matched.as_deref() {
+            Some(matched) => &matched.access,
+            None => {
+                nowhere = matched::access(&self.conn, b"", None);
+                &nowhere
+            }
+        };
         worker.log_access(&AccessRecord {
             time: worker.time.date(self.start),
             request_id: &self.id.text(),
-            remote: self.conn.remote,
+            context,
             client_ip: self.client_ip,
             proto: protocol(self.version),
             method: self.method.as_str(),
-            scheme: if tls.is_some() { "https" } else { "http" },
-            host: matched.map_or(b"", Matched::host),
             uri: self.target.as_ref().map_or("", PathAndQuery::as_str).as_bytes(),
-            host_pattern: matched.and_then(Matched::pattern),
-            upstream: self.upstream.and_then(|at| self.endpoints().get(at)).map(|one| one as _),
+            upstream: self.upstream.and_then(|at| self.endpoints().get(at)).map(Endpoint::as_str),
             status: self.status,
             bytes_read: read,
             bytes_sent: self.sent,
             duration,
             upstream_time: self.upstream_time,
-            tls_version: tls.map(|tls| tls.version),
-            tls_cipher: tls.map(|tls| tls.cipher),
-            server_name: tls.and_then(Tls::server_name),
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
             error: self.error.as_deref(),

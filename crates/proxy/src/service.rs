@@ -181,7 +181,7 @@ fn to_https(
     response
 }
 
-fn finish(mut record: Record, mut response: Response<Source>) -> Response<Reply> {
+fn finish(mut record: Box<Record>, mut response: Response<Source>) -> Response<Reply> {
     record.answers(response.status());
     // hyper keeps the body of a HEAD request's answer to itself on HTTP/1 only.
     if let (true, Source::Page(page)) = (record.is_head(), response.body()) {

@@ -14,11 +14,11 @@ use crate::record::Record;
 /// A switch of protocols that waits for its answer to be sent.
 pub(crate) struct Tunnel {
     upstream: UpgradedIo,
-    record: Record,
+    record: Box<Record>,
 }
 
 impl Tunnel {
-    pub(crate) fn new(upstream: UpgradedIo, record: Record) -> Self {
+    pub(crate) fn new(upstream: UpgradedIo, record: Box<Record>) -> Self {
         Self { upstream, record }
     }
 

@@ -27,7 +27,10 @@ pub(crate) enum Verdict {
 pub(crate) fn verdict(name: &str) -> Verdict {
     match name {
         // `Proxy` becomes `HTTP_PROXY` for CGI programs; the others let a client choose the path an app sees.
-        "proxy" | "x-forwarded-prefix" | "x-original-url" | "x-rewrite-url" => Verdict::Drop,
+        // `X-Request-ID` is given to each request anew.
+        "proxy" | "x-forwarded-prefix" | "x-original-url" | "x-request-id" | "x-rewrite-url" => {
+            Verdict::Drop
+        }
         "forwarded" | "x-real-ip" => Verdict::Believe,
         _ if name.starts_with("x-forwarded-") => Verdict::Believe,
         _ if name.contains('_') && is_alias(name) => Verdict::Drop,
@@ -39,10 +42,7 @@ pub(crate) fn verdict(name: &str) -> Verdict {
 fn is_alias(name: &str) -> bool {
     let dashed = name.replace('_', "-");
     verdict(&dashed) != Verdict::Keep
-        || matches!(
-            dashed.as_str(),
-            "content-length" | "content-type" | "transfer-encoding" | "x-request-id"
-        )
+        || matches!(dashed.as_str(), "content-length" | "content-type" | "transfer-encoding")
 }
 
 /// Removes the fields with one of `verdicts`.

@@ -5,7 +5,9 @@
 //! request without anything unusual costs no allocation. The crate opens no connection and knows no host table.
 //!
 //! * [`request`] makes a client's head fit for the upstream: hop-by-hop fields go (RFC 9110 §7.6.1), forged
-//!   forwarding fields go, `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP` are set.
+//!   forwarding fields go.
+//! * [`first_hop`] and [`next_hop`] tell the upstream where the request came from: `X-Forwarded-For`, `-Proto`,
+//!   `-Host`, `-Port` and `X-Real-IP`.
 //! * [`response`] removes hop-by-hop fields from an upstream's head.
 //! * [`requested_upgrade`] says what protocol a request asks to switch to; ask it before [`request`], which
 //!   removes `Upgrade`.
@@ -28,9 +30,9 @@
 //! let mut headers = HeaderMap::new();
 //! headers.insert("x-forwarded-for", HeaderValue::from_static("127.0.0.1"));
 //! headers.insert("x_forwarded_for", HeaderValue::from_static("127.0.0.1"));
+//! rewrite::request(&mut headers, &stranger);
 //! let arrival = Arrival { peer: &stranger, scheme: Scheme::Https, host: &host };
-//! let client = rewrite::request(&mut headers, &arrival, &trusted);
-//! assert_eq!(client.to_string(), "203.0.113.9");
+//! headers.extend(rewrite::first_hop(&arrival));
 //! assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
 //! assert_eq!(headers["x-forwarded-proto"], "https");
 //! assert_eq!(headers["x-forwarded-port"], "443");
@@ -40,8 +42,9 @@
 //! let balancer = Peer::new("10.1.2.3".parse()?, &trusted);
 //! let mut headers = HeaderMap::new();
 //! headers.insert("x-forwarded-for", HeaderValue::from_static("198.51.100.7, 192.0.2.1"));
+//! rewrite::request(&mut headers, &balancer);
 //! let arrival = Arrival { peer: &balancer, scheme: Scheme::Http, host: &host };
-//! let client = rewrite::request(&mut headers, &arrival, &trusted);
+//! let client = rewrite::next_hop(&mut headers, &arrival, &trusted);
 //! assert_eq!(client.to_string(), "198.51.100.7");
 //! assert_eq!(headers["x-forwarded-for"], "198.51.100.7, 192.0.2.1, 10.1.2.3");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -54,5 +57,5 @@ mod request;
 mod trusted;
 
 pub use hop::{requested_upgrade, response};
-pub use request::{Arrival, Peer, Scheme, request};
+pub use request::{Arrival, Peer, Scheme, first_hop, next_hop, request};
 pub use trusted::{TrustedProxies, TrustedProxiesError};

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use http::header::{COOKIE, HeaderMap, HeaderValue};
+use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::forwarded::{
     Verdict, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, X_REAL_IP,
@@ -55,19 +55,18 @@ pub struct Arrival<'a> {
     pub host: &'a HeaderValue,
 }
 
-/// Makes a client's request head fit for the upstream and returns the client's address.
+/// Makes a client's request head fit for the upstream, but for the forwarding fields: those are added by
+/// [`first_hop`] or [`next_hop`].
 ///
 /// * Hop-by-hop fields go: `Connection` and what it names (except fields that safety hangs on), `Keep-Alive`,
 ///   `Proxy-*`, `TE` except `trailers`, `Transfer-Encoding`, `Upgrade`.
-/// * `Proxy`, `X-Forwarded-Prefix`, `X-Original-URL`, `X-Rewrite-URL` and underscore aliases of any field of this
-///   list go, whoever sent them.
+/// * `Proxy`, `X-Forwarded-Prefix`, `X-Original-URL`, `X-Rewrite-URL`, `X-Request-ID` and underscore aliases of any
+///   field of this list go, whoever sent them.
 /// * From a peer that isn't trusted `Forwarded` (RFC 7239) and every `X-Forwarded-…` go.
-/// * `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP` are set; a trusted peer's chain is continued and
-///   its `-Proto`, `-Host`, `-Port` are kept.
 /// * Several `Cookie` fields, which HTTP/2 allows, become one (RFC 9113 §8.2.3).
 ///
 /// `Host` is not touched.
-pub fn request(headers: &mut HeaderMap, arrival: &Arrival<'_>, trusted: &TrustedProxies) -> IpAddr {
+pub fn request(headers: &mut HeaderMap, peer: &Peer) {
     let found = Found::in_names(headers);
     if found.hop_by_hop {
         strip(headers);
@@ -75,16 +74,40 @@ pub fn request(headers: &mut HeaderMap, arrival: &Arrival<'_>, trusted: &Trusted
     if found.several_cookies {
         join_cookies(headers);
     }
-    if found.forwarding && arrival.peer.trusted {
+    if found.forwarding && peer.trusted {
         remove(headers, &[Verdict::Drop]);
     } else if found.forwarding {
         remove(headers, &[Verdict::Drop, Verdict::Believe]);
     }
-    if arrival.peer.trusted {
-        continue_chain(headers, arrival, trusted)
-    } else {
-        start_chain(headers, arrival)
-    }
+}
+
+/// The forwarding fields behind a peer that isn't trusted: `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and
+/// `X-Real-IP`. They are the same for all its requests for one host.
+pub fn first_hop(arrival: &Arrival<'_>) -> [(HeaderName, HeaderValue); 5] {
+    [
+        (X_FORWARDED_FOR, arrival.peer.value.clone()),
+        (X_FORWARDED_PROTO, arrival.proto()),
+        (X_FORWARDED_HOST, arrival.host.clone()),
+        (X_FORWARDED_PORT, arrival.port()),
+        (X_REAL_IP, arrival.peer.value.clone()),
+    ]
+}
+
+/// Sets the forwarding fields behind a trusted peer and returns the client's address: the chain is continued,
+/// `-Proto`, `-Host` and `-Port` are kept where the peer sent them.
+pub fn next_hop(
+    headers: &mut HeaderMap,
+    arrival: &Arrival<'_>,
+    trusted: &TrustedProxies,
+) -> IpAddr {
+    let client = client_behind(headers, arrival.peer.ip, trusted);
+    let chain = continued(headers, &arrival.peer.value);
+    headers.insert(X_FORWARDED_FOR, chain);
+    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| arrival.proto());
+    headers.entry(X_FORWARDED_HOST).or_insert_with(|| arrival.host.clone());
+    headers.entry(X_FORWARDED_PORT).or_insert_with(|| arrival.port());
+    headers.insert(X_REAL_IP, ip_value(client));
+    client
 }
 
 /// What one pass over the names found; each is rare, so the common request pays for the pass only.
@@ -106,31 +129,6 @@ impl Found {
         }
         found
     }
-}
-
-fn start_chain(headers: &mut HeaderMap, arrival: &Arrival<'_>) -> IpAddr {
-    headers.reserve(5);
-    headers.insert(X_FORWARDED_FOR, arrival.peer.value.clone());
-    headers.insert(X_FORWARDED_PROTO, arrival.proto());
-    headers.insert(X_FORWARDED_HOST, arrival.host.clone());
-    headers.insert(X_FORWARDED_PORT, arrival.port());
-    headers.insert(X_REAL_IP, arrival.peer.value.clone());
-    arrival.peer.ip
-}
-
-fn continue_chain(
-    headers: &mut HeaderMap,
-    arrival: &Arrival<'_>,
-    trusted: &TrustedProxies,
-) -> IpAddr {
-    let client = client_behind(headers, arrival.peer.ip, trusted);
-    let chain = continued(headers, &arrival.peer.value);
-    headers.insert(X_FORWARDED_FOR, chain);
-    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| arrival.proto());
-    headers.entry(X_FORWARDED_HOST).or_insert_with(|| arrival.host.clone());
-    headers.entry(X_FORWARDED_PORT).or_insert_with(|| arrival.port());
-    headers.insert(X_REAL_IP, ip_value(client));
-    client
 }
 
 impl Arrival<'_> {
@@ -202,7 +200,13 @@ mod tests {
         let host = HeaderValue::from_static("app.example.com:8443");
         let mut headers = map(fields);
         let arrival = Arrival { peer: &peer, scheme: Scheme::Https, host: &host };
-        let client = request(&mut headers, &arrival, &trusted());
+        request(&mut headers, &peer);
+        let client = if peer.is_trusted() {
+            next_hop(&mut headers, &arrival, &trusted())
+        } else {
+            headers.extend(first_hop(&arrival));
+            peer.ip()
+        };
         (headers, client.to_string())
     }
 
@@ -283,6 +287,7 @@ mod tests {
             "x_forwarded_host",
             "x_real_ip",
             "x_original_url",
+            "x-request-id",
             "x_request_id",
             "content_length",
             "transfer_encoding",

@@ -144,7 +144,13 @@ proptest! {
         let from = Peer::new(peer.parse().unwrap(), &trusted);
         let mut headers = map(&fields);
         let arrival = Arrival { peer: &from, scheme: Scheme::Http, host: &host };
-        let client = rewrite::request(&mut headers, &arrival, &trusted);
+        rewrite::request(&mut headers, &from);
+        let client = if from.is_trusted() {
+            rewrite::next_hop(&mut headers, &arrival, &trusted)
+        } else {
+            headers.extend(rewrite::first_hop(&arrival));
+            from.ip()
+        };
         let want = request(&fields, peer, from.is_trusted(), &trusted);
         prop_assert_eq!(sorted(&headers), sorted(&map(&want)));
         prop_assert_eq!(headers["x-real-ip"].to_str().unwrap(), client.to_string());

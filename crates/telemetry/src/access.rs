@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::datetime::Stamps;
 use crate::{AccessFormat, AccessRecord, Metrics};
 
-/// A writer hands its buffer over when it holds this much.
-const FLUSH_AT: usize = 32 << 10;
+/// A writer hands its buffer over when it holds this much. Each handing over wakes a thread.
+const FLUSH_AT: usize = 128 << 10;
 /// How many handed-over buffers may wait: with [`FLUSH_AT`] the memory a stuck reader can cost.
-const QUEUE: usize = 128;
+const QUEUE: usize = 32;
 /// How long a writer that ends keeps trying to hand over its last lines.
 const LAST_FLUSH: Duration = Duration::from_secs(2);
 
@@ -107,7 +108,14 @@ impl AccessLog {
     /// A worker's end. Its owner calls [`AccessWriter::flush`] every second or so.
     pub fn writer(&self) -> AccessWriter {
         let (back, returned) = sync_channel(4);
-        AccessWriter { log: self.clone(), buffer: Vec::new(), lines: 0, back, returned }
+        AccessWriter {
+            log: self.clone(),
+            buffer: Vec::new(),
+            lines: 0,
+            stamps: Stamps::default(),
+            back,
+            returned,
+        }
     }
 
     /// Has the file opened anew, for log rotation. Does nothing for stdout.
@@ -144,6 +152,7 @@ pub struct AccessWriter {
     log: AccessLog,
     buffer: Vec<u8>,
     lines: u64,
+    stamps: Stamps,
     back: SyncSender<Vec<u8>>,
     returned: Receiver<Vec<u8>>,
 }
@@ -159,7 +168,7 @@ impl AccessWriter {
         if !self.is_on() {
             return;
         }
-        record.write(self.log.0.format, &mut self.buffer);
+        record.write(self.log.0.format, &mut self.stamps, &mut self.buffer);
         self.lines += 1;
         if self.buffer.len() >= FLUSH_AT {
             self.flush();
@@ -282,33 +291,41 @@ fn open_file(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::LazyLock;
     use std::time::SystemTime;
 
     use super::*;
+    use crate::{AccessContext, AccessOrigin};
 
     const LONG: Duration = Duration::from_secs(10);
+
+    static CONTEXT: LazyLock<AccessContext> = LazyLock::new(|| {
+        AccessContext::new(&AccessOrigin {
+            remote: ([127, 0, 0, 1], 1).into(),
+            scheme: "http",
+            host: b"",
+            host_pattern: None,
+            tls_version: None,
+            tls_cipher: None,
+            server_name: None,
+        })
+    });
 
     fn record(uri: &str) -> AccessRecord<'_> {
         AccessRecord {
             time: SystemTime::UNIX_EPOCH,
             request_id: "1",
-            remote: ([127, 0, 0, 1], 1).into(),
+            context: &CONTEXT,
             client_ip: [127, 0, 0, 1].into(),
             proto: "HTTP/1.1",
             method: "GET",
-            scheme: "http",
-            host: b"",
             uri: uri.as_bytes(),
-            host_pattern: None,
             upstream: None,
             status: 200,
             bytes_read: 0,
             bytes_sent: 0,
             duration: Duration::ZERO,
             upstream_time: None,
-            tls_version: None,
-            tls_cipher: None,
-            server_name: None,
             user_agent: None,
             referer: None,
             error: None,

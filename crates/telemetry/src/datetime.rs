@@ -5,18 +5,36 @@ use std::time::{Duration, SystemTime};
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Appends `2026-11-23T06:15:27.123Z` (RFC 3339).
-pub(crate) fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
-    let t = Civil::from(time);
-    let mut text = *b"0000-00-00T00:00:00.000Z";
-    put(&mut text[0..4], t.year);
-    put(&mut text[5..7], t.month);
-    put(&mut text[8..10], t.day);
-    put(&mut text[11..13], t.hour);
-    put(&mut text[14..16], t.minute);
-    put(&mut text[17..19], t.second);
-    put(&mut text[20..23], t.millis);
-    out.extend_from_slice(&text);
+/// Writes times by changing the last one: nearly all lines fall into the second of the line before.
+#[derive(Debug)]
+pub(crate) struct Stamps {
+    second: u64,
+    text: [u8; 24],
+}
+
+impl Default for Stamps {
+    fn default() -> Self {
+        Self { second: u64::MAX, text: *b"0000-00-00T00:00:00.000Z" }
+    }
+}
+
+impl Stamps {
+    /// Appends `2026-11-23T06:15:27.123Z` (RFC 3339).
+    pub(crate) fn rfc3339(&mut self, out: &mut Vec<u8>, time: SystemTime) {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        if since.as_secs() != self.second {
+            self.second = since.as_secs();
+            let (t, text) = (Civil::from(time), &mut self.text);
+            put(&mut text[0..4], t.year);
+            put(&mut text[5..7], t.month);
+            put(&mut text[8..10], t.day);
+            put(&mut text[11..13], t.hour);
+            put(&mut text[14..16], t.minute);
+            put(&mut text[17..19], t.second);
+        }
+        put(&mut self.text[20..23], u64::from(since.subsec_millis()));
+        out.extend_from_slice(&self.text);
+    }
 }
 
 /// Appends `23/Nov/2026:06:15:27 +0000`, as Apache writes it.
@@ -48,7 +66,6 @@ struct Civil {
     hour: u64,
     minute: u64,
     second: u64,
-    millis: u64,
 }
 
 impl From<SystemTime> for Civil {
@@ -71,7 +88,6 @@ impl From<SystemTime> for Civil {
             hour: seconds / 3_600,
             minute: seconds / 60 % 60,
             second: seconds % 60,
-            millis: since.subsec_millis().into(),
         }
     }
 }
@@ -86,6 +102,7 @@ mod tests {
 
     #[test]
     fn known_dates() {
+        let mut stamps = Stamps::default();
         for (seconds, expected) in [
             (0, "1970-01-01T00:00:00.007Z"),
             (951_782_400, "2000-02-29T00:00:00.007Z"),
@@ -94,11 +111,22 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00.007Z"),
         ] {
             let mut out = Vec::new();
-            rfc3339(&mut out, at(seconds, 7));
+            stamps.rfc3339(&mut out, at(seconds, 7));
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
         let mut out = Vec::new();
         common_log(&mut out, at(1_795_414_527, 0));
         assert_eq!(String::from_utf8(out).unwrap(), "23/Nov/2026:06:15:27 +0000");
+    }
+
+    #[test]
+    fn a_second_is_written_once_and_its_milliseconds_each_time() {
+        let mut stamps = Stamps::default();
+        let mut out = Vec::new();
+        for millis in [7, 999, 0] {
+            stamps.rfc3339(&mut out, at(1_795_414_527, millis));
+        }
+        let expected = [".007Z", ".999Z", ".000Z"].map(|end| format!("2026-11-23T06:15:27{end}"));
+        assert_eq!(String::from_utf8(out).unwrap(), expected.concat());
     }
 }

@@ -34,7 +34,7 @@ pub use families::{
 };
 pub use logs::{LogFormat, LogsError, init_logs};
 pub use metrics::{LATENCY_BUCKETS, Metrics, Samples};
-pub use record::{AccessFormat, AccessRecord};
+pub use record::{AccessContext, AccessFormat, AccessOrigin, AccessRecord};
 
 /// The label value for every host that is not configured. Not a possible host name: those have no leading underscore
 /// label of this spelling, and a client can't make more series by inventing names.

@@ -1,9 +1,8 @@
-use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use crate::datetime;
+use crate::datetime::{self, Stamps};
 
 /// How an access-log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,33 +15,79 @@ pub enum AccessFormat {
     Off,
 }
 
-/// One answered request. Byte fields are what the client sent, whatever it was.
-///
-/// There is no place for cookies or credentials; the query is kept.
-#[derive(Clone, Copy)]
-pub struct AccessRecord<'a> {
-    /// When the request's head had arrived. JSON: `ts`, RFC 3339 in UTC.
-    pub time: SystemTime,
-    /// The id that the answer and the upstream carry too.
-    pub request_id: &'a str,
+/// What stands before the value of a member that is not the first.
+macro_rules! member {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
+/// Who asks for what on one connection: what all its requests for one host have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessOrigin<'a> {
     /// The connection's other end. JSON: `remote_ip`, `remote_port`.
     pub remote: SocketAddr,
-    /// Who asked, as far as trusted proxies tell.
-    pub client_ip: IpAddr,
-    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
-    pub proto: &'a str,
-    /// The method.
-    pub method: &'a str,
     /// `http` or `https`.
     pub scheme: &'a str,
     /// The requested host, normalised when it could be.
     pub host: &'a [u8],
-    /// Path and query as requested.
-    pub uri: &'a [u8],
     /// The pattern of the host record that answered.
     pub host_pattern: Option<&'a str>,
-    /// The upstream that answered.
-    pub upstream: Option<&'a dyn Display>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub tls_version: Option<&'a str>,
+    /// The cipher suite.
+    pub tls_cipher: Option<&'a str>,
+    /// The name in the TLS handshake.
+    pub server_name: Option<&'a str>,
+}
+
+/// An [`AccessOrigin`] as it stands in every line: written once, copied for each request.
+#[derive(Clone, Debug)]
+pub struct AccessContext {
+    ip: IpAddr,
+    ip_text: String,
+    json: Vec<u8>,
+}
+
+impl AccessContext {
+    /// Writes down what the lines of these requests share.
+    pub fn new(origin: &AccessOrigin<'_>) -> Self {
+        let ip = origin.remote.ip().to_canonical();
+        let mut out = Vec::with_capacity(256);
+        let mut json = Json(&mut out);
+        json.ip(member!("remote_ip"), ip);
+        json.number(member!("remote_port"), u64::from(origin.remote.port()));
+        json.text(member!("scheme"), origin.scheme);
+        json.string(member!("host"), origin.host);
+        json.optional(member!("host_pattern"), origin.host_pattern.map(str::as_bytes));
+        json.optional(member!("tls_version"), origin.tls_version.map(str::as_bytes));
+        json.optional(member!("tls_cipher"), origin.tls_cipher.map(str::as_bytes));
+        json.optional(member!("server_name"), origin.server_name.map(str::as_bytes));
+        Self { ip, ip_text: ip.to_string(), json: out }
+    }
+}
+
+/// One answered request. Byte fields are what the client sent, whatever it was.
+///
+/// There is no place for cookies or credentials; the query is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessRecord<'a> {
+    /// When the request's head had arrived. JSON: `ts`, RFC 3339 in UTC.
+    pub time: SystemTime,
+    /// The id that the answer and the upstream carry too. Nothing in it needs escaping.
+    pub request_id: &'a str,
+    /// Who asked for what.
+    pub context: &'a AccessContext,
+    /// Who asked, as far as trusted proxies tell.
+    pub client_ip: IpAddr,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+    pub proto: &'a str,
+    /// The method: a token, so nothing in it needs escaping.
+    pub method: &'a str,
+    /// Path and query as requested.
+    pub uri: &'a [u8],
+    /// The address of the upstream that answered. Nothing in it needs escaping.
+    pub upstream: Option<&'a str>,
     /// The status sent to the client; 0 when none was.
     pub status: u16,
     /// Bytes of the request's body.
@@ -53,12 +98,6 @@ pub struct AccessRecord<'a> {
     pub duration: Duration,
     /// From sending the request to the upstream to the head of its answer. JSON: `upstream_ms`.
     pub upstream_time: Option<Duration>,
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub tls_version: Option<&'a str>,
-    /// The cipher suite.
-    pub tls_cipher: Option<&'a str>,
-    /// The name in the TLS handshake.
-    pub server_name: Option<&'a str>,
     /// The header of that name.
     pub user_agent: Option<&'a [u8]>,
     /// The header of that name.
@@ -67,40 +106,27 @@ pub struct AccessRecord<'a> {
     pub error: Option<&'a str>,
 }
 
-/// What stands before the value of a member that is not the first.
-macro_rules! member {
-    ($name:literal) => {
-        concat!(",\"", $name, "\":")
-    };
-}
-
 impl AccessRecord<'_> {
-    /// Appends one line with its line end. Allocates nothing but the buffer's growth.
-    pub fn write(&self, format: AccessFormat, out: &mut Vec<u8>) {
+    /// Appends one line with its line end. Allocates nothing but the buffer's growth. `stamps` are kept from line to line.
+    pub(crate) fn write(&self, format: AccessFormat, stamps: &mut Stamps, out: &mut Vec<u8>) {
         match format {
-            AccessFormat::Json => self.write_json(out),
+            AccessFormat::Json => self.write_json(stamps, out),
             AccessFormat::Combined => self.write_combined(out),
             AccessFormat::Off => {}
         }
     }
 
-    fn write_json(&self, out: &mut Vec<u8>) {
+    fn write_json(&self, stamps: &mut Stamps, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"ts\":\"");
-        datetime::rfc3339(out, self.time);
+        stamps.rfc3339(out, self.time);
         out.push(b'"');
         let mut json = Json(out);
-        json.string(member!("request_id"), self.request_id.as_bytes());
-        json.ip(member!("remote_ip"), self.remote.ip());
-        json.number(member!("remote_port"), u64::from(self.remote.port()));
-        json.ip(member!("client_ip"), self.client_ip);
-        json.string(member!("proto"), self.proto.as_bytes());
-        json.string(member!("method"), self.method.as_bytes());
-        json.string(member!("scheme"), self.scheme.as_bytes());
-        json.string(member!("host"), self.host);
+        json.text(member!("request_id"), self.request_id);
+        json.text(member!("proto"), self.proto);
+        json.text(member!("method"), self.method);
         json.string(member!("uri"), self.uri);
-        json.optional(member!("host_pattern"), self.host_pattern.map(str::as_bytes));
         if let Some(upstream) = self.upstream {
-            json.display(member!("upstream"), upstream);
+            json.text(member!("upstream"), upstream);
         }
         json.number(member!("status"), u64::from(self.status));
         json.number(member!("bytes_read"), self.bytes_read);
@@ -109,9 +135,12 @@ impl AccessRecord<'_> {
         if let Some(time) = self.upstream_time {
             json.millis(member!("upstream_ms"), time);
         }
-        json.optional(member!("tls_version"), self.tls_version.map(str::as_bytes));
-        json.optional(member!("tls_cipher"), self.tls_cipher.map(str::as_bytes));
-        json.optional(member!("server_name"), self.server_name.map(str::as_bytes));
+        if self.client_ip == self.context.ip {
+            json.text(member!("client_ip"), &self.context.ip_text);
+        } else {
+            json.ip(member!("client_ip"), self.client_ip);
+        }
+        json.0.extend_from_slice(&self.context.json);
         json.optional(member!("user_agent"), self.user_agent);
         json.optional(member!("referer"), self.referer);
         json.optional(member!("error"), self.error.map(str::as_bytes));
@@ -144,6 +173,14 @@ impl Json<'_> {
         self.0.extend_from_slice(member.as_bytes());
     }
 
+    /// A value in which nothing needs escaping.
+    fn text(&mut self, member: &str, value: &str) {
+        self.name(member);
+        self.0.push(b'"');
+        self.0.extend_from_slice(value.as_bytes());
+        self.0.push(b'"');
+    }
+
     fn string(&mut self, member: &str, value: &[u8]) {
         self.name(member);
         self.0.push(b'"');
@@ -155,13 +192,6 @@ impl Json<'_> {
         if let Some(value) = value {
             self.string(member, value);
         }
-    }
-
-    fn display(&mut self, member: &str, value: &dyn Display) {
-        self.name(member);
-        self.0.push(b'"');
-        let _ = write!(EscapeJson(self.0), "{value}");
-        self.0.push(b'"');
     }
 
     fn ip(&mut self, member: &str, value: IpAddr) {
@@ -186,15 +216,6 @@ impl Json<'_> {
         for place in [100, 10, 1] {
             self.0.push(digit(rest / place));
         }
-    }
-}
-
-struct EscapeJson<'a>(&'a mut Vec<u8>);
-
-impl fmt::Write for EscapeJson<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        escape_json(self.0, text.as_bytes());
-        Ok(())
     }
 }
 
@@ -237,12 +258,29 @@ fn digit(value: u64) -> u8 {
 
 /// Appends the inside of a JSON string. What is not UTF-8 becomes U+FFFD.
 fn escape_json(out: &mut Vec<u8>, bytes: &[u8]) {
-    // Nearly always nothing is special. Without an early end the compiler compares many bytes at once.
-    let special = |byte: u8| !(0x20..0x7f).contains(&byte) | (byte == b'"') | (byte == b'\\');
-    if !bytes.iter().fold(false, |found, byte| found | special(*byte)) {
+    // Nearly always nothing is special.
+    if !has_special(bytes) {
         return out.extend_from_slice(bytes);
     }
     escape_special(out, bytes);
+}
+
+/// Whether there is a byte that JSON escapes or that is no ASCII. Eight are looked at together.
+fn has_special(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let (words, rest) = bytes.as_chunks();
+    let words = words.iter().fold(0, |found, word| {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let marks = has_zero(word ^ (ONES * u64::from(b'"')))
+            | has_zero(word ^ (ONES * u64::from(b'\\')))
+            | has_zero(word ^ (ONES * 0x7f));
+        found | ((control | marks | word) & HIGH)
+    });
+    let special = |byte: &u8| !(0x20..0x7f).contains(byte) || matches!(byte, b'"' | b'\\');
+    words != 0 || rest.iter().any(special)
 }
 
 fn escape_special(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -292,53 +330,58 @@ mod tests {
 
     use super::*;
 
-    fn record<'a>(uri: &'a [u8], agent: &'a [u8]) -> AccessRecord<'a> {
+    fn context() -> AccessContext {
+        AccessContext::new(&AccessOrigin {
+            remote: "[2001:db8::1]:4711".parse().unwrap(),
+            scheme: "https",
+            host: b"a.test",
+            host_pattern: Some("*.test"),
+            tls_version: Some("TLSv1.3"),
+            tls_cipher: Some("TLS13_AES_128_GCM_SHA256"),
+            server_name: Some("a.test"),
+        })
+    }
+
+    fn record<'a>(context: &'a AccessContext, uri: &'a [u8], agent: &'a [u8]) -> AccessRecord<'a> {
         AccessRecord {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_414_527_123),
             request_id: "01J",
-            remote: "[2001:db8::1]:4711".parse().unwrap(),
+            context,
             client_ip: "203.0.113.9".parse().unwrap(),
             proto: "HTTP/1.1",
             method: "GET",
-            scheme: "https",
-            host: b"a.test",
             uri,
-            host_pattern: Some("*.test"),
-            upstream: Some(&"127.0.0.1:9000"),
+            upstream: Some("127.0.0.1:9000"),
             status: 200,
             bytes_read: 0,
             bytes_sent: 512,
             duration: Duration::from_micros(1_250),
             upstream_time: Some(Duration::from_micros(999)),
-            tls_version: Some("TLSv1.3"),
-            tls_cipher: Some("TLS13_AES_128_GCM_SHA256"),
-            server_name: Some("a.test"),
             user_agent: Some(agent),
             referer: None,
             error: None,
         }
     }
 
-    fn line(record: &AccessRecord<'_>, format: AccessFormat) -> Vec<u8> {
+    fn line(uri: &[u8], agent: &[u8], format: AccessFormat) -> Vec<u8> {
         let mut out = Vec::new();
-        record.write(format, &mut out);
+        record(&context(), uri, agent).write(format, &mut Stamps::default(), &mut out);
         out
     }
 
     #[test]
     fn a_json_line() {
-        let text =
-            String::from_utf8(line(&record(b"/x?y=1", b"curl/8"), AccessFormat::Json)).unwrap();
+        let text = String::from_utf8(line(b"/x?y=1", b"curl/8", AccessFormat::Json)).unwrap();
         assert_eq!(
             text,
             concat!(
-                r#"{"ts":"2026-11-23T06:15:27.123Z","request_id":"01J","remote_ip":"2001:db8::1","#,
-                r#""remote_port":4711,"client_ip":"203.0.113.9","proto":"HTTP/1.1","method":"GET","#,
-                r#""scheme":"https","host":"a.test","uri":"/x?y=1","host_pattern":"*.test","#,
-                r#""upstream":"127.0.0.1:9000","status":200,"bytes_read":0,"bytes_sent":512,"#,
-                r#""duration_ms":1.250,"upstream_ms":0.999,"tls_version":"TLSv1.3","#,
-                r#""tls_cipher":"TLS13_AES_128_GCM_SHA256","server_name":"a.test","#,
-                r#""user_agent":"curl/8"}"#,
+                r#"{"ts":"2026-11-23T06:15:27.123Z","request_id":"01J","proto":"HTTP/1.1","#,
+                r#""method":"GET","uri":"/x?y=1","upstream":"127.0.0.1:9000","status":200,"#,
+                r#""bytes_read":0,"bytes_sent":512,"duration_ms":1.250,"upstream_ms":0.999,"#,
+                r#""client_ip":"203.0.113.9","remote_ip":"2001:db8::1","remote_port":4711,"#,
+                r#""scheme":"https","host":"a.test","host_pattern":"*.test","#,
+                r#""tls_version":"TLSv1.3","tls_cipher":"TLS13_AES_128_GCM_SHA256","#,
+                r#""server_name":"a.test","user_agent":"curl/8"}"#,
                 "\n"
             )
         );
@@ -346,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_combined_line() {
-        let text = line(&record(b"/\"\n\xff", b"curl/8"), AccessFormat::Combined);
+        let text = line(b"/\"\n\xff", b"curl/8", AccessFormat::Combined);
         assert_eq!(
             String::from_utf8(text).unwrap(),
             "203.0.113.9 - - [23/Nov/2026:06:15:27 +0000] \"GET /\\x22\\x0A\\xFF HTTP/1.1\" 200 512 \
@@ -357,7 +400,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_make_one_json_line(uri: Vec<u8>, agent: Vec<u8>) {
-            let line = line(&record(&uri, &agent), AccessFormat::Json);
+            let line = line(&uri, &agent, AccessFormat::Json);
             prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
             let value: Value = serde_json::from_slice(&line).unwrap();
             prop_assert_eq!(value["uri"].as_str().unwrap(), &*String::from_utf8_lossy(&uri));
@@ -366,18 +409,24 @@ mod tests {
 
         #[test]
         fn any_text_survives_json(text: String) {
-            let line = line(&record(text.as_bytes(), b""), AccessFormat::Json);
+            let line = line(text.as_bytes(), b"", AccessFormat::Json);
             let value: Value = serde_json::from_slice(&line).unwrap();
             prop_assert_eq!(value["uri"].as_str().unwrap(), text);
         }
 
         #[test]
         fn any_bytes_make_one_printable_combined_line(uri: Vec<u8>, agent: Vec<u8>) {
-            let line = line(&record(&uri, &agent), AccessFormat::Combined);
+            let line = line(&uri, &agent, AccessFormat::Combined);
             let (end, text) = line.split_last().unwrap();
             prop_assert_eq!(*end, b'\n');
             prop_assert!(text.iter().all(|byte| (0x20..0x7f).contains(byte)));
             prop_assert_eq!(text.iter().filter(|byte| **byte == b'"').count(), 6);
+        }
+
+        #[test]
+        fn what_is_special_is_found(bytes: Vec<u8>) {
+            let one = |byte: &u8| *byte < 0x20 || *byte >= 0x7f || *byte == b'"' || *byte == b'\\';
+            prop_assert_eq!(has_special(&bytes), bytes.iter().any(one));
         }
 
         #[test]

@@ -17,6 +17,7 @@ struct Inner {
     tls: UpstreamTls,
     server_name: Option<ServerName<'static>>,
     authority: HeaderValue,
+    text: Box<str>,
     hash: u64,
 }
 
@@ -30,12 +31,19 @@ impl Endpoint {
         let authority = authority(&upstream, tls);
         let mut hasher = DefaultHasher::new();
         (&upstream, &tls).hash(&mut hasher);
-        Self(Arc::new(Inner { upstream, tls, server_name, authority, hash: hasher.finish() }))
+        let text = upstream.to_string().into();
+        let hash = hasher.finish();
+        Self(Arc::new(Inner { upstream, tls, server_name, authority, text, hash }))
     }
 
     /// Its address.
     pub fn upstream(&self) -> &Upstream {
         &self.0.upstream
+    }
+
+    /// Its address as text: `127.0.0.1:9000`.
+    pub fn as_str(&self) -> &str {
+        &self.0.text
     }
 
     /// Whether and how TLS is spoken.
@@ -82,13 +90,13 @@ impl Hash for Endpoint {
 /// Prints the address: `127.0.0.1:9000`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.upstream.fmt(f)
+        f.write_str(&self.0.text)
     }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Endpoint({} tls: {:?})", self.0.upstream, self.0.tls)
+        write!(f, "Endpoint({} tls: {:?})", self.0.text, self.0.tls)
     }
 }
 

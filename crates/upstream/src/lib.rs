@@ -83,7 +83,7 @@ mod upstreams;
 pub use body::UpBody;
 pub use endpoint::{Endpoint, Endpoints};
 pub use error::{BoxError, Error, Problem};
-pub use message::{Answer, Outgoing};
+pub use message::{Answer, Outgoing, SharedFields};
 pub use settings::{ExchangeKind, Settings};
 pub use upgraded::UpgradedIo;
 pub use upstreams::Upstreams;

@@ -7,7 +7,7 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
-use crate::Endpoint;
+use crate::{Endpoint, SharedFields};
 
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,10 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) method: &'a Method,
     pub(crate) target: &'a PathAndQuery,
+    pub(crate) host: Option<&'a HeaderValue>,
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) shared: Option<&'a SharedFields>,
+    pub(crate) id: Option<&'a (HeaderName, HeaderValue)>,
     pub(crate) upgrade: Option<&'a HeaderValue>,
     pub(crate) framing: BodyFraming,
 }
@@ -38,9 +41,10 @@ impl RequestHead<'_> {
                 .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     }
 
-    /// The fields, in order: `Host` first, those of the connection last.
+    /// The fields but for the shared ones, in order: `Host` first, those of the connection last.
     pub(crate) fn for_each_field(&self, mut field: impl FnMut(&HeaderName, &HeaderValue)) {
-        field(&HOST, self.headers.get(HOST).unwrap_or(self.endpoint.authority()));
+        let host = self.host.or_else(|| self.headers.get(HOST));
+        field(&HOST, host.unwrap_or(self.endpoint.authority()));
         let mut te = false;
         for (name, value) in self.headers {
             match *name {
@@ -49,6 +53,9 @@ impl RequestHead<'_> {
                 _ => {}
             }
             te |= *name == TE;
+            field(name, value);
+        }
+        if let Some((name, value)) = self.id {
             field(name, value);
         }
         self.connection_fields(te, &mut field);

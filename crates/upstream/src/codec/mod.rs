@@ -15,7 +15,7 @@ pub(crate) use self::answer_body::AnswerBody;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::exchange::send;
 use self::intake::Intake;
-pub(crate) use self::upload::Upload;
+pub(crate) use self::upload::{Upload, put_field};
 use crate::Settings;
 
 /// What all connections of a worker share.

@@ -278,11 +278,14 @@ fn encode(head: &RequestHead<'_>) -> Vec<u8> {
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     head.for_each_field(|name, value| put_field(&mut out, name.as_str(), value.as_bytes()));
+    if let Some(shared) = head.shared {
+        out.extend_from_slice(shared.wire());
+    }
     out.extend_from_slice(b"\r\n");
     out
 }
 
-fn put_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(crate) fn put_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

@@ -23,7 +23,7 @@ use crate::error::BoxError;
 use crate::framing;
 use crate::pool::Pool;
 use crate::request_head::{BodyFraming, RequestHead};
-use crate::{Answer, Endpoint, Error, Outgoing, Problem, UpBody, UpgradedIo};
+use crate::{Answer, Endpoint, Error, Outgoing, Problem, SharedFields, UpBody, UpgradedIo};
 
 /// Interim responses that may wait for the caller; more are dropped.
 const INTERIM_QUEUE: usize = 32;
@@ -101,6 +101,7 @@ fn request(head: &RequestHead<'_>, body: RequestBody) -> Request<RequestBody> {
     head.for_each_field(|name, value| {
         headers.append(name.clone(), value.clone());
     });
+    headers.extend(head.shared.into_iter().flat_map(SharedFields::fields).cloned());
     request
 }
 
