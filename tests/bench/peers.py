@@ -110,6 +110,7 @@ def call(port, path, body, token=""):
 class Nginx(Peer):
     name = "nginx"
     notes = "access log off"
+    log = "access_log off;"
 
     def version(self):
         return said("nginx", "-v").removeprefix("nginx version: ")
@@ -125,7 +126,7 @@ worker_rlimit_nofile 20000;
 {user}
 events {{ worker_connections 16384; }}
 http {{
-    access_log off;
+    {self.log.replace("LOG", str(p.directory / "access.log"))}
     sendfile on;
     tcp_nodelay on;
     keepalive_timeout 300s;
@@ -164,9 +165,19 @@ http {{
         return ["nginx", "-p", p.directory, "-c", p.directory / "nginx.conf", "-e", p.directory / "error.log"]
 
 
+class NginxLogging(Nginx):
+    name = "nginx+log"
+    notes = "access log (combined, buffered, to a file) on"
+    log = "access_log LOG combined buffer=64k flush=1s;"
+
+    def after_round(self, place):
+        os.truncate(place.directory / "access.log", 0)
+
+
 class Haproxy(Peer):
     name = "haproxy"
     notes = "log off"
+    log = ""
 
     def version(self):
         return " ".join(said("haproxy", "-v").split()[:3])
@@ -177,6 +188,7 @@ class Haproxy(Peer):
 global
     nbthread 1
     maxconn 9000
+    {"log stdout format raw local0" if self.log else ""}
     ssl-default-bind-options ssl-min-ver TLSv1.2
     tune.ssl.cachesize 50000
 defaults
@@ -187,6 +199,7 @@ defaults
     timeout http-keep-alive 300s
     http-reuse always
     option forwardfor
+    {self.log}
 frontend fe
     bind 127.0.0.1:{p.http} backlog 4096
     bind 127.0.0.1:{p.https} ssl crt {both} alpn h2,http/1.1 backlog 4096
@@ -200,6 +213,15 @@ backend origin
 
     def argv(self, p):
         return ["haproxy", "-db", "-f", p.directory / "haproxy.cfg"]
+
+
+class HaproxyLogging(Haproxy):
+    name = "haproxy+log"
+    notes = "HTTP log (to a file) on"
+    log = "log global\n    option httplog"
+
+    def after_round(self, place):
+        os.truncate(place.directory / "haproxy.log", 0)
 
 
 class Caddy(Peer):
@@ -231,7 +253,8 @@ class Caddy(Peer):
         return [self.program, "run", "--config", p.directory / "caddy.json"]
 
 
-PEERS = {peer.name: peer for peer in (Gatewright(), Nginx(), Haproxy(), Caddy())}
+PEERS = {peer.name: peer for peer in (
+    Gatewright(), Nginx(), NginxLogging(), Haproxy(), HaproxyLogging(), Caddy())}
 
 
 class Running:

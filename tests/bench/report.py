@@ -73,7 +73,8 @@ proxy's CPU time per request by that of the cheapest of the others; below 1 it i
 
 ## Caveats
 
-* Gatewright writes its access log and counts its metrics; the others do neither, as configured here.
+* Gatewright writes its access log and counts its metrics. `nginx+log` and `haproxy+log` write theirs as well (a third of the
+  length, and nothing is counted); `nginx`, `haproxy` and Caddy write none.
 * Where a proxy needs less than the load generator does, core 1 is the limit and requests per second say little.
 * Two cores on one machine, loopback, small answers: the ranking on your network with your traffic may be another.
 * Differences under some 5 % are ties: the same program differs by as much from run to run.

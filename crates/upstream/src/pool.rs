@@ -45,6 +45,8 @@ struct Idle<C> {
 
 #[derive(Debug)]
 struct Shared {
+    /// The time of the last sweep: near enough for how long a connection lies idle, and free to ask for.
+    now: Cell<Instant>,
     keep_alive: Duration,
     max_idle: usize,
     closed: Cell<bool>,
@@ -56,6 +58,7 @@ struct Shared {
 impl<C: Reusable + 'static> Pools<C> {
     pub(crate) fn new(settings: &Settings, tasks: Tasks) -> Rc<Self> {
         let shared = Rc::new(Shared {
+            now: Cell::new(Instant::now()),
             keep_alive: settings.keep_alive,
             max_idle: settings.max_idle,
             closed: Cell::new(false),
@@ -91,12 +94,14 @@ impl<C: Reusable + 'static> Pools<C> {
         if self.shared.closed.get() || self.shared.sweeping.replace(true) {
             return;
         }
+        self.shared.now.set(Instant::now());
         let sweeper = sweep(Rc::downgrade(self), self.shared.clone());
         self.tasks.spawn_local("idle upstream connections", sweeper);
     }
 
     /// Lets go what is of no more use; pools nobody uses too. False: nothing is left.
     fn sweep(&self) -> bool {
+        self.shared.now.set(Instant::now());
         let mut pools = self.pools.borrow_mut();
         pools.retain(|_, pool| {
             pool.sweep();
@@ -137,7 +142,7 @@ impl<C: Reusable> Pool<C> {
     pub(crate) fn take(&self, certain: bool) -> Option<C> {
         loop {
             let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
-            if since.elapsed() >= self.shared.keep_alive {
+            if self.shared.now.get().duration_since(since) >= self.shared.keep_alive {
                 // The others lie longer still.
                 self.idle.borrow_mut().clear();
                 return None;
@@ -154,14 +159,14 @@ impl<C: Reusable> Pool<C> {
     pub(crate) fn put(&self, connection: C) {
         let mut idle = self.idle.borrow_mut();
         if !self.shared.closed.get() && idle.len() < self.shared.max_idle {
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(Idle { connection, since: self.shared.now.get() });
         }
     }
 
     fn sweep(&self) {
-        let keep_alive = self.shared.keep_alive;
-        self.idle
-            .borrow_mut()
-            .retain_mut(|idle| idle.since.elapsed() < keep_alive && idle.connection.is_quiet());
+        let (now, keep_alive) = (self.shared.now.get(), self.shared.keep_alive);
+        self.idle.borrow_mut().retain_mut(|idle| {
+            now.duration_since(idle.since) < keep_alive && idle.connection.is_quiet()
+        });
     }
 }
