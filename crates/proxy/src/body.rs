@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use upstream::{BoxError, UpBody};
 
 use crate::conn::Conn;
-use crate::pulse::Upload;
+use crate::gauge::Flow;
+use crate::incoming::Incoming;
 use crate::record::Record;
 
 /// The body of an answer. It carries the request's [`Record`], which is written when the body is dropped: at its end,
@@ -38,6 +38,13 @@ impl Reply {
     /// No body, and nothing to tell: the tunnel that follows tells its own end.
     pub(crate) fn untold() -> Self {
         Self { source: Source::Nothing, record: None, ended: true, broken: None }
+    }
+
+    /// Why it does not reach the client. The first reason stays.
+    pub(crate) fn fails(&mut self, reason: &'static str) {
+        if let Some(record) = &mut self.record {
+            record.fails(reason);
+        }
     }
 
     fn note(&mut self, frame: Option<&Result<Frame<Bytes>, upstream::Error>>) {
@@ -74,7 +81,7 @@ impl Body for Reply {
         let Poll::Ready(frame) = polled else { return Poll::Pending };
         self.note(frame.as_ref());
         if let Some(Err(error)) = frame {
-            // hyper drops what it has buffered when it hears of the error: let it send that first.
+            // What is buffered for the client is dropped when the error is heard of: let it be sent first.
             self.broken = Some(error);
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -122,7 +129,7 @@ pub(crate) struct Request {
 }
 
 struct Watch {
-    upload: Rc<Upload>,
+    upload: Rc<Flow>,
     conn: Rc<Conn>,
 }
 
@@ -165,7 +172,7 @@ impl Body for Request {
         if let Poll::Ready(None) = &polled {
             self.ended = true;
         }
-        polled.map(|frame| frame.map(|frame| frame.map_err(BoxError::from)))
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::pulse::Pulse;
 use crate::transport::Metered;
 use crate::upgrade::Tunnel;
 use crate::worker::Worker;
-use crate::{Settings, drive, guard};
+use crate::{Settings, drive, guard, http2};
 
 /// What the requests of one connection share.
 pub(crate) struct Conn {
@@ -107,7 +107,7 @@ async fn serve_http2(
     let pulse = pulse(&worker, false);
     let io = Metered::new(stream, pulse.clone(), worker.time.clone());
     let conn = conn(worker, remote, Some(tls), pulse, None);
-    drive::http2(conn, io).await;
+    http2::serve(conn, io).await;
 }
 
 fn pulse(worker: &Worker, bytes_begin_a_head: bool) -> Rc<Pulse> {

@@ -1,5 +1,6 @@
-//! Runs a connection's HTTP beside its watch.
+//! Runs an HTTP/1 connection beside its watch.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -7,6 +8,8 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use http::Request;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use telemetry::Counter;
@@ -14,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::conn::Conn;
-use crate::gather::{Gather, Gathered};
 use crate::guard::Guarded;
+use crate::incoming::Incoming;
 use crate::pulse::Lapse;
 use crate::service;
 use crate::transport::Metered;
@@ -36,7 +39,11 @@ where
 {
     let service = service_fn({
         let conn = conn.clone();
-        move |request| service::answer(conn.clone(), request)
+        move |request: Request<hyper::body::Incoming>| {
+            let (head, body) = request.into_parts();
+            service::answer(conn.clone(), head, Incoming::Http1(body), None)
+                .map(Ok::<_, Infallible>)
+        }
     });
     let mut http = conn.worker.http1.serve_connection(TokioIo::new(io), service);
     let mut watch = Watch::new(&conn);
@@ -55,7 +62,8 @@ where
             }
             match ready!(watch.poll(cx)) {
                 // From now on each answer says that it is the last, and the watch ends what is idle.
-                Notice::Closing => {}
+                // HTTP/1 has no way to ask a client for a sign of life.
+                Notice::Closing | Notice::Silent => {}
                 Notice::Lapse(lapse) => return Poll::Ready(Err(lapse)),
             }
         }
@@ -83,55 +91,6 @@ where
     }
 }
 
-/// Serves HTTP/2 to the end of the connection.
-pub(crate) async fn http2<S>(conn: Rc<Conn>, io: Metered<S>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let service = service_fn({
-        let conn = conn.clone();
-        // Boxed, since hyper and tokio move the future several times on its way into a task.
-        move |request| Box::pin(service::answer(conn.clone(), request))
-    });
-    let gather = Gather::new(io);
-    let transport = TokioIo::new(Gathered(gather.clone()));
-    let mut http = conn.worker.http2.serve_connection(transport, service);
-    let mut watch = Watch::new(&conn);
-    let mut parting = false;
-    poll_fn(|cx| {
-        loop {
-            let end = Pin::new(&mut http).poll(cx);
-            if let Poll::Ready(Err(error)) = gather.borrow_mut().drain(cx) {
-                tracing::debug!(%error, remote = %conn.remote, "connection broke");
-                return Poll::Ready(());
-            }
-            if end.is_ready() {
-                return Poll::Ready(());
-            }
-            if !conn.pulse.is_busy() {
-                gather.borrow_mut().rest();
-            }
-            match ready!(watch.poll(cx)) {
-                Notice::Closing => parting = true,
-                Notice::Lapse(Lapse::Idle) if !parting => {
-                    count(&conn, Lapse::Idle);
-                    parting = true;
-                    watch.wait_for_goodbye();
-                }
-                // hyper ends it when the last stream is over. Until then h2 may hold what a client's window has no
-                // room for yet, of answers that are over for everybody else.
-                Notice::Lapse(Lapse::Idle) if conn.pulse.take_moved() => watch.wait_for_goodbye(),
-                Notice::Lapse(lapse) => {
-                    count(&conn, lapse);
-                    return Poll::Ready(());
-                }
-            }
-            Pin::new(&mut http).graceful_shutdown();
-        }
-    })
-    .await;
-}
-
 /// Takes out a tunnel that came to nothing: it holds the connection that holds it, and its record waits to be written.
 struct Untied(Rc<Conn>);
 
@@ -141,11 +100,13 @@ impl Drop for Untied {
     }
 }
 
-fn count(conn: &Conn, lapse: Lapse) {
+/// Counts a connection that is ended before its time.
+pub(crate) fn count(conn: &Conn, lapse: Lapse) {
     let reason = match lapse {
         Lapse::Idle => "idle",
         Lapse::Head => "slow_head",
         Lapse::SlowReader => "slow_reader",
+        Lapse::Silent => "silent",
     };
     conn.worker.meters.lapses.with([reason], Counter::inc);
 }

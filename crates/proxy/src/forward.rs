@@ -6,13 +6,14 @@ use http::header::{CONNECTION, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, Version};
-use hyper::body::Incoming;
 use rewrite::Arrival;
 use telemetry::Counter;
 use upstream::{Answer, Error, Outgoing, UpBody, UpgradedIo};
 
 use crate::body::{Request, TooSlow};
 use crate::conn::Conn;
+use crate::http2::{self, Respond};
+use crate::incoming::Incoming;
 use crate::record::Record;
 use crate::respond::Refusal;
 use crate::tables::Route;
@@ -27,13 +28,15 @@ pub(crate) enum Forwarded {
 }
 
 /// A request that is to go on.
-pub(crate) struct Arriving {
+pub(crate) struct Arriving<'a> {
     /// The host it is for, as the client wrote it.
     pub(crate) host: HeaderValue,
     /// What it asks for, in origin form.
     pub(crate) target: PathAndQuery,
     pub(crate) head: Parts,
     pub(crate) body: Incoming,
+    /// On HTTP/2, where interim answers go.
+    pub(crate) respond: Option<&'a Respond>,
 }
 
 /// Sends a request to one of the route's endpoints: to the next ones too, as long as nothing was sent.
@@ -41,9 +44,9 @@ pub(crate) async fn forward(
     conn: &Rc<Conn>,
     record: &mut Record,
     route: &Route,
-    request: Arriving,
+    request: Arriving<'_>,
 ) -> Result<Forwarded, Refusal> {
-    let version = request.head.version;
+    let (version, respond) = (request.head.version, request.respond);
     let mut outgoing = prepare(conn, record, request);
     let mut failure = None;
     for endpoint in conn.worker.upstreams.in_turn(&route.endpoints) {
@@ -51,10 +54,10 @@ pub(crate) async fn forward(
         if !route.host.preserve_host {
             outgoing.host = Some(endpoint.authority().clone());
         }
-        let interim = |status, headers| {
-            if version == Version::HTTP_11 {
-                conn.pulse.interim.put(status, headers);
-            }
+        let interim = |status, headers| match respond {
+            Some(respond) => http2::interim(respond, status, headers),
+            None if version == Version::HTTP_11 => conn.pulse.interim.put(status, headers),
+            None => {}
         };
         match conn.worker.upstreams.send(endpoint, &mut outgoing, interim).await {
             Ok(answer) => {
@@ -75,8 +78,8 @@ pub(crate) async fn forward(
 }
 
 /// The request as the upstream gets it.
-fn prepare(conn: &Rc<Conn>, record: &mut Record, request: Arriving) -> Outgoing<Request> {
-    let Arriving { host, target, head, body } = request;
+fn prepare(conn: &Rc<Conn>, record: &mut Record, request: Arriving<'_>) -> Outgoing<Request> {
+    let Arriving { host, target, head, body, .. } = request;
     let Parts { method, version, mut headers, .. } = head;
     let upgrade = match version {
         Version::HTTP_11 => rewrite::requested_upgrade(&headers),

@@ -1,8 +1,8 @@
 //! Interim answers (RFC 9110 §15.2) of an upstream, such as 103, on their way to an HTTP/1.1 client.
 //!
 //! hyper's server sends none but its own `100 Continue`. Between two answers the wire is ours, though: while a request
-//! waits for its answer and everything before is flushed, whole interim answers are put on it beside hyper. Over HTTP/2
-//! there is no such place; there they end here, as they do when the client is behind in reading.
+//! waits for its answer and everything before is flushed, whole interim answers are put on it beside hyper. They end here
+//! when the client is behind in reading. HTTP/2 has its own way (`http2/send.rs`).
 
 use std::cell::{Cell, RefCell};
 

@@ -37,19 +37,23 @@
 //! # }
 //! ```
 //!
-//! Where to read: `service.rs` decides what happens to a request, `forward.rs` takes it upstream, `drive.rs` runs a
-//! connection, `server.rs` a worker, `respond.rs` makes the error pages.
+//! Where to read: `service.rs` decides what happens to a request, `forward.rs` takes it upstream, `drive.rs` runs an
+//! HTTP/1 connection and `http2/` one of HTTP/2, `server.rs` a worker, `respond.rs` makes the error pages.
 #![forbid(unsafe_code)]
 
 mod admin;
 mod body;
 mod conn;
 mod digest;
+mod downloads;
 mod drive;
 mod error;
 mod forward;
 mod gather;
+mod gauge;
 mod guard;
+mod http2;
+mod incoming;
 mod interim;
 mod listen;
 mod matched;

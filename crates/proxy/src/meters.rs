@@ -33,7 +33,7 @@ pub(crate) struct Meters {
     pub(crate) handshakes: LocalCounters<1>,
     /// By the upstream and what went wrong.
     pub(crate) upstream_errors: LocalCounters<1>,
-    /// By what ended a connection before its time.
+    /// By what ended a connection, or a stream, before its time.
     pub(crate) lapses: LocalCounters<1>,
     pub(crate) malformed: Counter,
     pub(crate) cut_off: Counter,
@@ -110,7 +110,7 @@ impl Meters {
             ),
             lapses: by(
                 "gatewright_connections_lapsed_total",
-                "Connections ended for their client's slowness, by which.",
+                "Connections, and streams of HTTP/2, ended for their client's slowness, by which.",
                 "reason",
             ),
             malformed: counter(

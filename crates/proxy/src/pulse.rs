@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::task::{Context, Waker};
+use std::time::Instant;
 
+use crate::downloads::Downloads;
+use crate::gauge::{Flow, Gauge};
 use crate::interim::Interim;
 use crate::settings::{MinimumRates, Timeouts};
 
@@ -18,7 +20,12 @@ pub(crate) struct Pulse {
     since: Cell<Instant>,
     in_flight: Cell<u32>,
     reader_is_slow: RefCell<Gauge>,
-    uploads: RefCell<Vec<Rc<Upload>>>,
+    uploads: RefCell<Vec<Rc<Flow>>>,
+    /// On HTTP/2, the answers that wait for the client.
+    pub(crate) downloads: Downloads,
+    /// On HTTP/2, when a byte was read last, and when a silent client was last asked for a sign of life.
+    read_at: Cell<Instant>,
+    asked_at: Cell<Option<Instant>>,
     abandoned: Cell<bool>,
     moved: Cell<bool>,
     driver: RefCell<Option<Waker>>,
@@ -47,6 +54,8 @@ pub(crate) enum Lapse {
     Head,
     /// The client doesn't take its answer.
     SlowReader,
+    /// With requests in flight, not a byte came for the idle time, nor after being asked for.
+    Silent,
 }
 
 impl Pulse {
@@ -65,6 +74,9 @@ impl Pulse {
             in_flight: Cell::new(0),
             reader_is_slow: RefCell::default(),
             uploads: RefCell::default(),
+            downloads: Downloads::default(),
+            read_at: Cell::new(now),
+            asked_at: Cell::new(None),
             abandoned: Cell::new(false),
             moved: Cell::new(false),
             driver: RefCell::default(),
@@ -75,6 +87,8 @@ impl Pulse {
     /// The transport read something.
     pub(crate) fn has_read(&self, now: Instant) {
         self.moved.set(true);
+        self.read_at.set(now);
+        self.asked_at.set(None);
         match self.phase.get() {
             Phase::Fresh | Phase::Idle if self.bytes_begin_a_head => self.enter(Phase::Head, now),
             Phase::Fresh => self.enter(Phase::Idle, now),
@@ -91,6 +105,7 @@ impl Pulse {
     /// Whether the transport has bytes to write that the client's window has no room for.
     pub(crate) fn write_blocks(&self, blocked: bool, now: Instant) {
         self.reader_is_slow.borrow_mut().wait(blocked, now);
+        self.downloads.blocks(blocked, now);
     }
 
     /// A request's head is complete.
@@ -133,7 +148,7 @@ impl Pulse {
 
     /// Whether bytes wait for the client to take them.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.reader_is_slow.borrow().waiting
+        self.reader_is_slow.borrow().is_waiting()
     }
 
     /// Starts the idle time anew.
@@ -147,28 +162,40 @@ impl Pulse {
     }
 
     /// Watches a request body that is about to be read; drop the handle by [`Pulse::upload_ends`].
-    pub(crate) fn upload_begins(&self) -> Rc<Upload> {
-        let upload = Rc::new(Upload::default());
+    pub(crate) fn upload_begins(&self) -> Rc<Flow> {
+        let upload = Rc::new(Flow::default());
         self.uploads.borrow_mut().push(upload.clone());
         upload
     }
 
     /// The request body was read whole, or else given up.
-    pub(crate) fn upload_ends(&self, upload: &Rc<Upload>, whole: bool) {
+    pub(crate) fn upload_ends(&self, upload: &Rc<Flow>, whole: bool) {
         if !whole {
             self.abandons_body();
         }
         self.uploads.borrow_mut().retain(|other| !Rc::ptr_eq(other, upload));
     }
 
+    /// Whether a client with requests in flight has been silent for so long that it is to be asked for a sign of life.
+    /// Says so once; what it reads next settles it.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        let silent =
+            self.asked_at.get().is_none() && self.silence_due().is_some_and(|at| at <= now);
+        if silent && self.stage() == Phase::Busy {
+            self.asked_at.set(Some(now));
+            return true;
+        }
+        false
+    }
+
     /// When to look again, if nothing happens until then; `None`: whenever.
-    pub(crate) fn due(&self, idle_until: Option<Instant>) -> Option<Instant> {
+    pub(crate) fn due(&self, idle_until: Option<Instant>, now: Instant) -> Option<Instant> {
         let since = self.since.get();
         match self.stage() {
             Phase::Fresh => Some(earlier(since + self.timeouts.header, idle_until)),
             Phase::Idle => Some(earlier(since + self.timeouts.idle, idle_until)),
             Phase::Head => Some(since + self.timeouts.header),
-            Phase::Busy => self.rates_due(),
+            Phase::Busy => self.rates_due(now).into_iter().chain(self.silence_due()).min(),
         }
     }
 
@@ -176,8 +203,8 @@ impl Pulse {
     pub(crate) fn judge(&self, now: Instant, idle_until: Option<Instant>) -> Option<Lapse> {
         match self.stage() {
             Phase::Busy => self.judge_rates(now),
-            Phase::Head if self.due(None)? <= now => Some(Lapse::Head),
-            Phase::Fresh | Phase::Idle if self.due(idle_until)? <= now => Some(Lapse::Idle),
+            Phase::Head if self.due(None, now)? <= now => Some(Lapse::Head),
+            Phase::Fresh | Phase::Idle if self.due(idle_until, now)? <= now => Some(Lapse::Idle),
             Phase::Fresh | Phase::Idle | Phase::Head => None,
         }
     }
@@ -187,23 +214,35 @@ impl Pulse {
         if self.is_blocked() { Phase::Busy } else { self.phase.get() }
     }
 
-    fn rates_due(&self) -> Option<Instant> {
+    fn rates_due(&self, now: Instant) -> Option<Instant> {
         let window = self.rates.window;
         let uploads = self.uploads.borrow();
-        let waits = uploads.iter().filter_map(|upload| upload.gauge.borrow().since);
-        let waits = waits.chain(self.reader_is_slow.borrow().since);
-        waits.min().map(|since| since + window)
+        let waits = uploads.iter().filter_map(|upload| upload.since());
+        let waits = waits.chain(self.reader_is_slow.borrow().since()).map(|since| since + window);
+        waits.chain(self.downloads.due(&self.rates, now)).min()
     }
 
     fn judge_rates(&self, now: Instant) -> Option<Lapse> {
         let window = self.rates.window;
         for upload in self.uploads.borrow().iter() {
-            if upload.gauge.borrow_mut().is_below(self.rates.upload, window, now) {
+            if upload.is_below(self.rates.upload as f64, window, now) {
                 upload.fail();
             }
         }
-        let slow = self.reader_is_slow.borrow_mut().is_below(self.rates.download, window, now);
-        slow.then_some(Lapse::SlowReader)
+        self.downloads.judge(&self.rates, now);
+        let rate = self.rates.download as f64;
+        if self.reader_is_slow.borrow_mut().is_below(rate, window, now) {
+            return Some(Lapse::SlowReader);
+        }
+        let unanswered = self.asked_at.get().is_some();
+        (unanswered && self.silence_due()? <= now).then_some(Lapse::Silent)
+    }
+
+    /// When a silent HTTP/2 client is to be asked, or given up after that. HTTP/1 has no question to ask.
+    fn silence_due(&self) -> Option<Instant> {
+        let asked = self.asked_at.get().map(|at| at + self.timeouts.header);
+        let due = asked.unwrap_or(self.read_at.get() + self.timeouts.idle);
+        (!self.bytes_begin_a_head).then_some(due)
     }
 
     fn enter(&self, phase: Phase, now: Instant) {
@@ -216,85 +255,10 @@ fn earlier(at: Instant, limit: Option<Instant>) -> Instant {
     limit.map_or(at, |limit| at.min(limit))
 }
 
-/// Measures how fast the other side is in the time that it is being waited for.
-///
-/// A window opens when waiting begins and stays open over short interruptions; it is judged, and begun anew, when it
-/// is over while still waiting.
-#[derive(Default)]
-struct Gauge {
-    since: Option<Instant>,
-    waiting: bool,
-    moved: u64,
-}
-
-impl Gauge {
-    fn wait(&mut self, waiting: bool, now: Instant) {
-        self.waiting = waiting;
-        if waiting && self.since.is_none() {
-            (self.since, self.moved) = (Some(now), 0);
-        }
-    }
-
-    fn add(&mut self, n: usize) {
-        self.moved += n as u64;
-    }
-
-    fn is_below(&mut self, rate: u64, window: Duration, now: Instant) -> bool {
-        let Some(since) = self.since else { return false };
-        let past = now.saturating_duration_since(since);
-        if past < window {
-            return false;
-        }
-        let slow = self.waiting && (self.moved as f64) < rate as f64 * past.as_secs_f64();
-        (self.since, self.moved) = (self.waiting.then_some(now), 0);
-        slow
-    }
-}
-
-/// A request body under watch.
-#[derive(Default)]
-pub(crate) struct Upload {
-    total: Cell<u64>,
-    gauge: RefCell<Gauge>,
-    failed: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Upload {
-    /// Bytes that came.
-    pub(crate) fn total(&self) -> u64 {
-        self.total.get()
-    }
-
-    /// Something came, or did not; ready once the upload was found too slow.
-    pub(crate) fn poll(&self, read: Option<usize>, now: Instant, cx: &Context<'_>) -> Poll<()> {
-        if self.failed.get() {
-            return Poll::Ready(());
-        }
-        self.total.set(self.total.get() + read.unwrap_or(0) as u64);
-        let mut gauge = self.gauge.borrow_mut();
-        gauge.add(read.unwrap_or(0));
-        gauge.wait(read.is_none(), now);
-        if read.is_none() {
-            self.waker
-                .borrow_mut()
-                .get_or_insert_with(|| cx.waker().clone())
-                .clone_from(cx.waker());
-        }
-        Poll::Pending
-    }
-
-    /// Nobody wants the rest.
-    pub(crate) fn fail(&self) {
-        self.failed.set(true);
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
@@ -311,11 +275,11 @@ mod tests {
         assert_eq!(p.judge(t + 10 * S, None), Some(Lapse::Idle));
         p.has_read(t);
         p.request_begins(t);
-        assert_eq!(p.due(None), None);
+        assert_eq!(p.due(None, t), None);
         assert_eq!(p.judge(t + 1000 * S, None), None);
         p.request_ends(t + 20 * S);
-        assert_eq!(p.due(None), Some(t + 80 * S));
-        assert_eq!(p.due(Some(t + 21 * S)), Some(t + 21 * S));
+        assert_eq!(p.due(None, t), Some(t + 80 * S));
+        assert_eq!(p.due(Some(t + 21 * S), t), Some(t + 21 * S));
     }
 
     #[test]
@@ -334,13 +298,29 @@ mod tests {
         let p = pulse(t);
         p.request_begins(t);
         p.write_blocks(true, t);
-        assert_eq!(p.due(None), Some(t + 10 * S));
+        assert_eq!(p.due(None, t), Some(t + 10 * S));
         p.has_written(2400);
         assert_eq!(p.judge(t + 10 * S, None), None);
         p.has_written(100);
         assert_eq!(p.judge(t + 20 * S, None), Some(Lapse::SlowReader));
         p.write_blocks(false, t);
         assert_eq!(p.judge(t + 90 * S, None), None);
+    }
+
+    #[test]
+    fn a_silent_http2_client_is_asked_once_and_then_given_up() {
+        let t = Instant::now();
+        let p = Pulse::new(Timeouts::default(), MinimumRates::default(), false, t);
+        p.request_begins(t);
+        p.has_read(t);
+        assert_eq!(p.due(None, t), Some(t + 60 * S));
+        assert!(!p.is_silent(t + 59 * S));
+        assert!(p.is_silent(t + 60 * S));
+        assert!(!p.is_silent(t + 61 * S));
+        assert_eq!(p.judge(t + 69 * S, None), None);
+        assert_eq!(p.judge(t + 70 * S, None), Some(Lapse::Silent));
+        p.has_read(t + 70 * S);
+        assert_eq!(p.judge(t + 71 * S, None), None);
     }
 
     #[test]
@@ -357,6 +337,6 @@ mod tests {
         assert!(waited_for.poll(None, t, &cx).is_pending());
         p.upload_ends(&slow, false);
         p.upload_ends(&waited_for, true);
-        assert_eq!(p.due(None), None);
+        assert_eq!(p.due(None, t), None);
     }
 }

@@ -13,8 +13,8 @@ use telemetry::AccessRecord;
 use upstream::{Endpoint, SharedFields};
 
 use crate::conn::Conn;
+use crate::gauge::Flow;
 use crate::matched::{self, Matched};
-use crate::pulse::Upload;
 
 /// What the access log and the metrics will say about a request. Dropping it says it, so that every way a request can
 /// end is counted, and counted once.
@@ -33,7 +33,7 @@ pub(crate) struct Record {
     /// Its place among the route's endpoints. A clone would be counted where all workers write.
     upstream: Option<usize>,
     upstream_time: Option<Duration>,
-    upload: Option<Rc<Upload>>,
+    upload: Option<Rc<Flow>>,
     status: u16,
     read: u64,
     sent: u64,
@@ -101,7 +101,7 @@ impl Record {
     }
 
     /// The body that is sent upstream.
-    pub(crate) fn uploads(&mut self, upload: &Rc<Upload>) {
+    pub(crate) fn uploads(&mut self, upload: &Rc<Flow>) {
         self.upload = Some(upload.clone());
     }
 

@@ -308,7 +308,7 @@ fn watch_tables(metrics: &Metrics, tables: &Arc<Tables>, tasks: &[Tasks]) {
     let of = tasks.to_vec();
     metrics.sampled_counter(
         "gatewright_panics_total",
-        "Connections and streams lost to a mistake in the program.",
+        "Connections lost to a mistake in the program.",
         move |samples| samples.push(&[], of.iter().map(Tasks::panics).sum::<u64>()),
     );
 }

@@ -4,19 +4,20 @@
 //! which of the possible answers a request gets, and every way out goes through a [`Record`] that is written when the
 //! answer is over.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::body::{Body, Incoming};
+use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http_body::Body;
 
 use crate::body::{Reply, Source};
 use crate::conn::Conn;
 use crate::forward::{Arriving, Forwarded, forward};
+use crate::http2::Respond;
+use crate::incoming::Incoming;
 use crate::matched::Matched;
 use crate::record::Record;
 use crate::respond::{Refusal, page};
@@ -26,14 +27,17 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
 /// Answers one request. Never fails: what goes wrong becomes a page, or breaks off the answer's body.
+///
+/// On HTTP/2 `respond` is where interim answers go.
 pub(crate) async fn answer(
     conn: Rc<Conn>,
-    request: Request<Incoming>,
-) -> Result<Response<Reply>, Infallible> {
-    let (head, body) = request.into_parts();
+    head: Parts,
+    body: Incoming,
+    respond: Option<&Respond>,
+) -> Response<Reply> {
     let (version, has_body) = (head.version, !body.is_end_stream());
     let mut record = Record::begin(&conn, &head);
-    let outcome = decide(&conn, &mut record, head, body).await;
+    let outcome = decide(&conn, &mut record, head, body, respond).await;
     if has_body && !record.has_upload() {
         conn.pulse.abandons_body();
     }
@@ -48,7 +52,7 @@ pub(crate) async fn answer(
                 guard.upgraded();
             }
             conn.tunnel.replace(Some(Tunnel::new(io, record)));
-            return Ok(response.map(|()| Reply::untold()));
+            return response.map(|()| Reply::untold());
         }
         Err(refusal) => {
             let response = page(&refusal, &mut record);
@@ -58,7 +62,7 @@ pub(crate) async fn answer(
     if version != Version::HTTP_2 && conn.worker.is_closing() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    response
 }
 
 /// What a request comes to when nothing is wrong with it.
@@ -74,6 +78,7 @@ async fn decide(
     record: &mut Record,
     head: Parts,
     body: Incoming,
+    respond: Option<&Respond>,
 ) -> Result<Outcome, Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::NoForwardProxy);
@@ -97,7 +102,9 @@ async fn decide(
     if route.host.force_https && !came_by_https(conn, &head) {
         return Ok(Outcome::Here(to_https(conn, &head.method, &target, &matched)));
     }
-    forward(conn, record, route, Arriving { host, target, head, body }).await.map(Outcome::There)
+    forward(conn, record, route, Arriving { host, target, head, body, respond })
+        .await
+        .map(Outcome::There)
 }
 
 /// The host a request is for, as the client wrote it: `:authority` or the one `Host` (RFC 9112 §3.2, RFC 9113 §8.3.1).
@@ -183,7 +190,7 @@ fn to_https(
 
 fn finish(mut record: Box<Record>, mut response: Response<Source>) -> Response<Reply> {
     record.answers(response.status());
-    // hyper keeps the body of a HEAD request's answer to itself on HTTP/1 only.
+    // On HTTP/1 hyper keeps the body of a HEAD request's answer to itself; on HTTP/2 nobody does.
     if let (true, Source::Page(page)) = (record.is_head(), response.body()) {
         let length = HeaderValue::from(page.len());
         response.headers_mut().insert(CONTENT_LENGTH, length);

@@ -37,12 +37,14 @@ pub(crate) enum Notice {
     Closing,
     /// A limit was passed.
     Lapse(Lapse),
+    /// An HTTP/2 client with requests in flight is to be asked whether it is still there.
+    Silent,
 }
 
 impl Watch {
     pub(crate) fn new(conn: &Rc<Conn>) -> Self {
         let now = conn.worker.time.coarse();
-        let armed = conn.pulse.due(None).unwrap_or(now + LATER);
+        let armed = conn.pulse.due(None, now).unwrap_or(now + LATER);
         Self {
             timer: Box::pin(sleep_until(armed.into())),
             armed,
@@ -63,7 +65,8 @@ impl Watch {
             return Poll::Ready(Notice::Closing);
         }
         loop {
-            match self.conn.pulse.due(self.idle_until) {
+            let coarse = self.conn.worker.time.coarse();
+            match self.conn.pulse.due(self.idle_until, coarse) {
                 Some(due) if due < self.armed => self.arm(due),
                 _ => {}
             }
@@ -76,8 +79,11 @@ impl Watch {
             if let Some(lapse) = self.conn.pulse.judge(now, self.idle_until) {
                 return Poll::Ready(Notice::Lapse(lapse));
             }
-            let later = now + LATER;
-            self.arm(self.conn.pulse.due(self.idle_until).map_or(later, |due| due.min(later)));
+            if self.conn.pulse.is_silent(now) {
+                return Poll::Ready(Notice::Silent);
+            }
+            let (due, later) = (self.conn.pulse.due(self.idle_until, now), now + LATER);
+            self.arm(due.map_or(later, |due| due.min(later)));
         }
     }
 

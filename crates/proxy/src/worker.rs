@@ -6,9 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::TokioTimer;
+use hyper::server::conn::http1;
 use runtime::{Shutdown, Tasks};
 use telemetry::{AccessRecord, AccessWriter};
 use upstream::Upstreams;
@@ -17,16 +15,10 @@ use crate::guard::MAX_HEAD;
 use crate::meters::Meters;
 use crate::record::RequestId;
 use crate::time::Time;
-use crate::{Settings, Tables};
+use crate::{Settings, Tables, http2};
 
 /// How often the coarse time is refreshed and the access log handed over.
 const TICK: Duration = Duration::from_millis(100);
-/// How much of a request body a client may send before it is asked for more, per HTTP/2 stream and connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// How much of answers is buffered per HTTP/2 stream while the client's window is closed.
-const SEND_BUFFER: usize = 256 * 1024;
-
 /// One thread of the data plane: nothing in here is shared with another.
 pub(crate) struct Worker {
     pub(crate) settings: Arc<Settings>,
@@ -39,7 +31,7 @@ pub(crate) struct Worker {
     closing: Shutdown,
     pub(crate) https_port: u16,
     pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<LocalTasks>,
+    pub(crate) http2: h2::server::Builder,
     pub(crate) connections: Cell<usize>,
     pub(crate) parked: Cell<usize>,
     draining: Cell<bool>,
@@ -67,7 +59,7 @@ impl Worker {
             // Idle upstream connections are nobody's request: the drain does not wait for them.
             upstreams: Upstreams::new(settings.upstream.clone(), Tasks::new()),
             http1: http1(),
-            http2: http2(&settings, tasks.clone()),
+            http2: http2::builder(&settings),
             logs_access: access.is_on(),
             access: RefCell::new(access),
             ids: Cell::new(RequestId { worker: RandomState::new().hash_one(()), count: 0 }),
@@ -144,29 +136,4 @@ fn http1() -> http1::Builder {
         .max_header_size(MAX_HEAD)
         .max_buf_size(4 * MAX_HEAD);
     builder
-}
-
-fn http2(settings: &Settings, tasks: Tasks) -> http2::Builder<LocalTasks> {
-    let mut builder = http2::Builder::new(LocalTasks(tasks));
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_concurrent_streams(settings.limits.streams)
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(20)
-        .keep_alive_interval(settings.timeouts.idle)
-        .keep_alive_timeout(settings.timeouts.header);
-    builder
-}
-
-/// Runs the streams of HTTP/2 connections on this thread, under the worker's tasks.
-#[derive(Clone)]
-pub(crate) struct LocalTasks(Tasks);
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalTasks {
-    fn execute(&self, stream: F) {
-        self.0.spawn_local("http2 stream", stream.map(drop));
-    }
 }

@@ -4,6 +4,7 @@
 mod common;
 mod drain;
 mod http1;
+mod http2;
 mod limits;
 mod routing;
 mod tls;
