@@ -81,7 +81,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("rewrite", &[]),
     ("runtime", &[]),
     ("store", &["model", "runtime"]),
-    ("store-redis", &["store", "model", "telemetry"]),
+    ("store-redis", &["store", "model", "telemetry", "testkit"]),
     ("telemetry", &[]),
     ("testkit", &["model", "store", "runtime"]),
     ("tests", &["testkit"]),

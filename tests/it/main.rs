@@ -20,6 +20,8 @@ mod malformed;
 mod observability;
 mod propagation;
 mod quickstart;
+mod redis_topologies;
+mod redis_users;
 mod stale_pool;
 mod store_down;
 mod two_services;

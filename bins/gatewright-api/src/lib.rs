@@ -42,7 +42,10 @@ pub async fn open(settings: &ApiSettings) -> anyhow::Result<Shared> {
     let backend: Arc<dyn Backend> = match &common.store {
         StoreUrl::Embedded(directory) => Arc::new(EmbeddedBackend::open(directory, clock.clone())?),
         StoreUrl::Redis(url) => {
-            let redis = RedisSettings::new(url, &common.key_prefix)?;
+            let mut redis = RedisSettings::new(url, &common.key_prefix)?;
+            if let Some(file) = &common.store_root_ca {
+                redis = redis.with_root_ca(file)?;
+            }
             Arc::new(RedisBackend::connect(&redis).await?)
         }
     };

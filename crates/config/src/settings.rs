@@ -19,6 +19,8 @@ pub struct Common {
     pub profile: Profile,
     /// Where shared state is kept.
     pub store: StoreUrl,
+    /// A PEM file of authorities for a store over TLS.
+    pub store_root_ca: Option<PathBuf>,
     /// What Redis keys begin with.
     pub key_prefix: String,
     /// What a program keeps for itself.
@@ -163,6 +165,7 @@ fn common(read: &mut Reader<'_>) -> Option<Common> {
     let profiles = [("production", Profile::Production), ("development", Profile::Development)];
     let profile = read.word("PROFILE", &profiles);
     let store = read.value("STORE", values::store_url);
+    let store_root_ca = read.path("STORE_ROOT_CA");
     let key_prefix = read.value("KEY_PREFIX", |text| Ok(text.to_owned()));
     let state_dir = read.value("STATE_DIR", |text| Ok(PathBuf::from(text)));
     let instance = read.optional("INSTANCE", values::instance);
@@ -175,6 +178,7 @@ fn common(read: &mut Reader<'_>) -> Option<Common> {
     Some(Common {
         profile: profile?,
         store: store?,
+        store_root_ca,
         key_prefix: key_prefix?,
         state_dir: state_dir?,
         instance,

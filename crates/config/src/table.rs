@@ -143,6 +143,14 @@ pub const SETTINGS: &[Setting] = &[
          redis-cluster://host:port?node=host:port, redis+unix://path, or embedded:directory, which serves one process.",
     ),
     setting(
+        "STORE_ROOT_CA",
+        "FILE",
+        BOTH,
+        Same(""),
+        "Certificates (PEM) of authorities that the certificate of a store over TLS (rediss://) is checked against, \
+         besides the system's.",
+    ),
+    setting(
         "KEY_PREFIX",
         "TEXT",
         BOTH,

@@ -93,9 +93,9 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
-    /// Ask later: the store can't be reached.
-    #[error("the store can't be reached")]
-    Unavailable(#[source] BoxError),
+    /// Ask later: the store can't be reached, or refuses. Its text names no address and no secret.
+    #[error(transparent)]
+    Unavailable(BoxError),
     /// Nothing the caller can do.
     #[error("internal error")]
     Internal(#[source] BoxError),

@@ -3,13 +3,19 @@ use fred::types::Value;
 use model::{Epoch, Revision};
 use store::{Changes, Error, Fields, Key};
 
+use crate::trouble::Reason;
+
 /// What a failed command means to the caller.
 pub(crate) fn failed(what: &str, error: RedisError) -> Error {
     if is_wrong_type(&error) {
         let what = format!("{what}: a key holds another type of value");
         return Error::Corrupt { what, source: Some(error.into()) };
     }
-    Error::Unavailable { what: what.to_owned(), source: Some(error.into()) }
+    let what = match Reason::of(&error) {
+        Some(reason) => format!("{what}: {reason}"),
+        None => what.to_owned(),
+    };
+    Error::Unavailable { what, source: Some(error.into()) }
 }
 
 /// Data that this crate did not write, or an answer that its scripts don't give.
@@ -25,7 +31,7 @@ fn is_wrong_type(error: &RedisError) -> bool {
 /// Whether the server's user may not do it.
 pub(crate) fn is_not_allowed(error: &(dyn std::error::Error + 'static)) -> bool {
     let error = error.downcast_ref::<RedisError>();
-    error.is_some_and(|error| error.details().contains("NOPERM"))
+    error.is_some_and(|error| Reason::of(error) == Some(Reason::Permission))
 }
 
 /// A hash as fields. Bytes that are no text are replaced, so that one bad record does not hide the others.

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fred::error::Error as RedisError;
 use fred::interfaces::HashesInterface;
 use fred::types::Value;
 use model::Revision;
@@ -11,7 +12,7 @@ use store::{
 use tokio::task::JoinSet;
 
 use crate::RedisSettings;
-use crate::answer::{corrupt, epoch_and_n, failed, fields, read_changes};
+use crate::answer::{self, corrupt, epoch_and_n, fields, read_changes};
 use crate::connection::Connection;
 use crate::layout::Layout;
 use crate::scan;
@@ -25,8 +26,8 @@ const ATTEMPTS: usize = 8;
 ///
 /// It reconnects by itself, with jittered backoff and without end; meanwhile an operation waits for about a second and
 /// then fails with [`Error::Unavailable`]. A reconnect is a hint. Edits of hosts, certificates and challenges by
-/// programs that know nothing of revisions are noticed by client-side caching in broadcast mode (not on Cluster):
-/// [`Hints::touched`].
+/// programs that know nothing of revisions are noticed by client-side caching in broadcast mode: [`Hints::touched`].
+/// A commit to a server with replicas waits until one of them has it, for half a second at most.
 pub struct RedisBackend {
     link: Arc<Link>,
     /// Ends with the backend.
@@ -59,6 +60,11 @@ impl RedisBackend {
 }
 
 impl Link {
+    /// What a failed command means to the caller.
+    pub(crate) fn failed(&self, what: &str, error: RedisError) -> Error {
+        answer::failed(what, self.connection.explain(error))
+    }
+
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Fields>, Error> {
         let name = self.layout.record(key);
         let found: Value = self
@@ -66,7 +72,7 @@ impl Link {
             .client
             .hgetall(name)
             .await
-            .map_err(|e| failed("reading a record", e))?;
+            .map_err(|error| self.failed("reading a record", error))?;
         let fields = fields(found);
         Ok((!fields.is_empty()).then_some(fields))
     }
@@ -78,7 +84,7 @@ impl Link {
             .client
             .hmget(self.layout.revision(), names)
             .await
-            .map_err(|error| failed("reading the revision", error))?;
+            .map_err(|error| self.failed("reading the revision", error))?;
         let mut found = found.into_iter().flatten();
         match (found.next(), found.next()) {
             (Some(epoch), Some(n)) => epoch_and_n(epoch, &n),
@@ -135,8 +141,8 @@ impl Link {
         for change in changes {
             change.write(&mut keys, &mut arguments);
         }
-        let answer = self.connection.run(&self.scripts.commit, keys, arguments).await;
-        answer.map_err(|error| failed("writing a transaction", error))
+        let answer = self.connection.commit(&self.scripts.commit, keys, arguments).await;
+        answer.map_err(|error| self.failed("writing a transaction", error))
     }
 
     /// The content that stands for an expected ETag; what the tag does not fit is a conflict right away.
@@ -155,8 +161,8 @@ impl Link {
     async fn changes_since(&self, since: &Revision) -> Result<Changes, Error> {
         let keys = vec![self.layout.revision(), self.layout.changes()];
         let arguments = vec![Value::from(since.epoch.as_str()), Value::from(since.n.to_string())];
-        let answer = self.connection.run(&self.scripts.changes, keys, arguments).await;
-        read_changes(answer.map_err(|error| failed("reading the changes", error))?)
+        let answer = self.connection.read(&self.scripts.changes, keys, arguments).await;
+        read_changes(answer.map_err(|error| self.failed("reading the changes", error))?)
     }
 
     async fn write_lease(&self, key: &Key, fields: &Fields, ttl: Duration) -> Result<(), Error> {
@@ -165,15 +171,15 @@ impl Link {
         for part in fields.iter().flat_map(|(name, value)| [name, value]) {
             arguments.push(Value::from(part.as_str()));
         }
-        let answer = self.connection.run::<i64>(&self.scripts.lease, keys, arguments).await;
-        answer.map(drop).map_err(|error| failed("writing a lease", error))
+        let answer = self.connection.write::<i64>(&self.scripts.lease, keys, arguments).await;
+        answer.map(drop).map_err(|error| self.failed("writing a lease", error))
     }
 
     async fn lock(&self, verb: &str, name: &str, ttl: Duration, what: &str) -> Result<u64, Error> {
         let keys = vec![self.layout.lock(name), self.layout.fence()];
         let arguments = vec![Value::from(verb), Value::from(millis(ttl)), Value::from(what)];
-        let answer = self.connection.run(&self.scripts.lock, keys, arguments).await;
-        answer.map_err(|error| failed("taking or giving back a lock", error))
+        let answer = self.connection.write(&self.scripts.lock, keys, arguments).await;
+        answer.map_err(|error| self.failed("taking or giving back a lock", error))
     }
 }
 

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 /// Why a backend can't be made. What goes wrong later is a [`store::Error`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,6 +16,14 @@ pub enum Error {
         /// The prefix given.
         prefix: String,
     },
+    /// The authority of the server's certificate can't be taken from this file.
+    #[error("STORE_ROOT_CA {} can't be used: {why}", file.display())]
+    RootCa {
+        /// The file given.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The address has a scheme that is not one of ours.
     #[error(
         "\"{scheme}\" is no store: use redis://, rediss://, redis-sentinel://, redis-cluster:// or redis+unix://"
@@ -22,6 +32,9 @@ pub enum Error {
         /// The scheme given; the rest may hold a password.
         scheme: String,
     },
+    /// TLS can't be set up.
+    #[error("TLS to the store can't be set up")]
+    Tls(#[source] rustls::Error),
     /// The address can't be read.
     #[error("the address of the store can't be read")]
     Url(#[source] fred::error::Error),

@@ -1,3 +1,4 @@
+use fred::util::redis_keyslot;
 use store::{Collection, Key};
 
 /// The names of keys in Redis.
@@ -57,6 +58,11 @@ impl Layout {
     /// The counter of fencing tokens.
     pub(crate) fn fence(&self) -> String {
         self.name("gw_fence")
+    }
+
+    /// The slot of a cluster that all keys of this prefix are in, when it has a hash tag.
+    pub(crate) fn slot(&self) -> u16 {
+        redis_keyslot(self.revision().as_bytes())
     }
 
     fn name(&self, rest: &str) -> String {

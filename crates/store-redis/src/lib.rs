@@ -1,7 +1,7 @@
 //! The store on Redis: standalone, Sentinel or Cluster. The only crate that knows the client library.
 //!
 //! Records lie where older programs and `redis-cli` expect them, see `layout.rs`; a commit is one Lua script, see
-//! `lua/commit.lua`. Reads and writes by others are welcome: expectations are judged by content.
+//! `lua/commit.lua`. The server must be Redis 7.0 or later, or a Valkey. Reads and writes by others are welcome: expectations are judged by content.
 //!
 //! ```no_run
 //! use model::Secret;
@@ -23,10 +23,12 @@ mod connection;
 mod error;
 mod layout;
 mod listen;
+mod replicas;
 mod scan;
 mod script;
 mod settings;
 mod sweep;
+mod trouble;
 
 pub use backend::RedisBackend;
 pub use error::Error;

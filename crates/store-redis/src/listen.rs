@@ -1,9 +1,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use fred::clients::{Client, SubscriberClient};
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface, TrackingInterface};
-use fred::types::Value;
+use fred::clients::{Client, SubscriberClient, WithOptions};
+use fred::error::Error as RedisError;
+use fred::interfaces::{
+    ClientInterface, ClientLike, ClusterInterface, EventInterface, PubsubInterface,
+    TrackingInterface,
+};
+use fred::types::config::{Options, Server};
+use fred::types::{ClusterHash, CustomCommand, Value};
 use store::{Collection, HintSender, Key};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -14,6 +19,8 @@ use crate::layout::Layout;
 const TRACKED: [Collection; 3] = [Collection::Cert, Collection::Challenge, Collection::Host];
 /// For how long the server's word that a key changed may follow a commit's own.
 const ECHO: Duration = Duration::from_secs(2);
+/// When to ask again to be told, after Redis refused.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How many announced keys are remembered; beyond that some look as if touched by others.
 const ANNOUNCED: usize = 100_000;
 
@@ -35,7 +42,9 @@ pub(crate) async fn listen(
     let mut subscribed = subscriber.reconnect_rx();
     let mut messages = subscriber.message_rx();
     let mut invalidations = subscriber.invalidation_rx();
+    let mut moved = client.cluster_change_rx();
     let mut announced = Announced::default();
+    let mut told = Told::default();
     loop {
         let alive = tokio::select! {
             // A commit's announcement is sent before the invalidations that it causes; it must be taken first, too.
@@ -58,13 +67,28 @@ pub(crate) async fn listen(
             },
             server = subscribed.recv() => {
                 // First listen, then tell: what happens in between is then either read or heard.
-                begin(&subscriber, &layout).await;
+                told.begin(&subscriber, &layout).await;
                 hints.touch_everything();
                 !matches!(server, Err(RecvError::Closed))
             }
             server = connected.recv() => {
                 hints.hint();
                 !matches!(server, Err(RecvError::Closed))
+            }
+            change = moved.recv() => {
+                // Nobody tells a connection that only listens that its keys live elsewhere now.
+                if owner(&client, &layout) != told.by {
+                    told.follow(&client, &subscriber, &layout).await;
+                    hints.touch_everything();
+                }
+                !matches!(change, Err(RecvError::Closed))
+            }
+            () = tokio::time::sleep(AGAIN), if told.refused.is_some() => {
+                told.begin(&subscriber, &layout).await;
+                if told.refused.is_none() {
+                    hints.touch_everything();
+                }
+                true
             }
         };
         if !alive {
@@ -73,18 +97,69 @@ pub(crate) async fn listen(
     }
 }
 
-async fn begin(subscriber: &SubscriberClient, layout: &Layout) {
-    if let Err(error) = subscriber.subscribe(layout.hints()).await {
-        tracing::warn!(%error, "Redis does not tell of commits; relying on looking");
+/// Who tells, and whether.
+#[derive(Default)]
+struct Told {
+    /// The node of a cluster that was asked to: the one with the keys.
+    by: Option<Server>,
+    /// Why it is not told of everything.
+    refused: Option<String>,
+}
+
+impl Told {
+    /// Asks to be told of commits and of edits by others.
+    async fn begin(&mut self, subscriber: &SubscriberClient, layout: &Layout) {
+        self.by = owner(subscriber, layout);
+        let node = Options { cluster_node: self.by.clone(), ..Options::default() };
+        let subscriber = subscriber.with_options(&node);
+        let prefixes: Vec<_> = TRACKED.iter().map(|c| layout.record(&Key::new(*c, ""))).collect();
+        // A second time on the same connection is an error unless it is switched off between.
+        let off = subscriber.client_tracking::<(), _, _>(
+            "off",
+            None,
+            Vec::<String>::new(),
+            false,
+            false,
+            false,
+            false,
+        );
+        let _ = off.await;
+        let tracked = subscriber
+            .client_tracking::<(), _, _>("on", None, prefixes, true, false, false, false)
+            .await;
+        let heard = subscribe(&subscriber, layout).await;
+        let refused = heard.and(tracked).err().map(|error| error.to_string());
+        if let Some(error) = refused.as_ref().filter(|_| refused != self.refused) {
+            tracing::warn!(error, "Redis does not tell of changes; relying on looking");
+        }
+        self.refused = refused;
     }
-    if subscriber.is_clustered() {
-        // Broadcast tracking covers the one node that is asked, which need not be the one with the keys.
-        return;
+
+    /// Lets the listening client see what another client has seen of the cluster.
+    async fn follow(&mut self, client: &Client, subscriber: &SubscriberClient, layout: &Layout) {
+        if owner(subscriber, layout) != owner(client, layout) && subscriber.is_connected() {
+            let _ = subscriber.sync_cluster().await;
+        }
+        self.begin(subscriber, layout).await;
     }
-    let prefixes: Vec<_> = TRACKED.iter().map(|c| layout.record(&Key::new(*c, ""))).collect();
-    if let Err(error) = subscriber.start_tracking(prefixes, true, false, false, false).await {
-        tracing::warn!(%error, "Redis does not tell of edits by others; relying on reconciling");
-    }
+}
+
+/// Subscribes to the announcements of commits.
+///
+/// The library takes a subscription for done once it is sent, and the server's refusal for the answer to the command
+/// after it. So there is one after it, and nothing else is on its way on this connection.
+async fn subscribe(
+    subscriber: &WithOptions<SubscriberClient>,
+    layout: &Layout,
+) -> Result<(), RedisError> {
+    subscriber.subscribe(layout.hints()).await?;
+    let ping = CustomCommand::new_static("PING", ClusterHash::Custom(layout.slot()), false);
+    subscriber.custom::<String, String>(ping, Vec::new()).await.map(drop)
+}
+
+/// The node of a cluster that has the keys, as this client knows it.
+fn owner(client: &impl ClusterInterface, layout: &Layout) -> Option<Server> {
+    client.cached_cluster_state()?.get_server(layout.slot()).cloned()
 }
 
 /// Whether listening goes on after something was missed.

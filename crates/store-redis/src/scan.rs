@@ -2,7 +2,7 @@ use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use store::{Collection, Error, Fields, Key, ScanPage};
 
-use crate::answer::{failed, listed_fields};
+use crate::answer::listed_fields;
 use crate::backend::Link;
 use crate::script::Change;
 
@@ -59,7 +59,7 @@ async fn batch(
     let index = link.layout.index(collection);
     let arguments = vec![index.as_str(), cursor, "COUNT", BATCH];
     let answer = link.connection.client.custom(command, arguments).await;
-    answer.map_err(|error| failed("listing a collection", error))
+    answer.map_err(|error| link.failed("listing a collection", error))
 }
 
 /// The records of these ids that are there.
@@ -69,8 +69,8 @@ async fn records(
     ids: &[String],
 ) -> Result<Vec<(String, Fields)>, Error> {
     let names = ids.iter().map(|id| link.layout.record(&Key::new(collection, id.as_str())));
-    let answer = link.connection.run(&link.scripts.read, names.collect(), Vec::new()).await;
-    let answer: Vec<Value> = answer.map_err(|error| failed("reading records", error))?;
+    let answer = link.connection.read(&link.scripts.read, names.collect(), Vec::new()).await;
+    let answer: Vec<Value> = answer.map_err(|error| link.failed("reading records", error))?;
     let mut found = Vec::with_capacity(ids.len());
     let mut dangling = Vec::new();
     for (id, hash) in ids.iter().zip(answer) {

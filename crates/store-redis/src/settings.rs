@@ -1,6 +1,14 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use fred::types::RespVersion;
-use fred::types::config::{Config, ServerConfig};
+use fred::types::config::{Config, ServerConfig, TlsConnector};
 use model::Secret;
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
 
 use crate::Error;
 
@@ -48,7 +56,14 @@ impl RedisSettings {
             let scheme = if url.expose().contains("://") { scheme } else { "…" };
             return Err(Error::Scheme { scheme: scheme.to_owned() });
         }
-        let mut config = Config::from_url(url.expose()).map_err(Error::Url)?;
+        let secure = scheme.starts_with("rediss");
+        // The library would take the system's authorities only, and none of them when one can't be read.
+        let plain =
+            if secure { url.expose().replacen("rediss", "redis", 1) } else { url.expose().clone() };
+        let mut config = Config::from_url(&plain).map_err(Error::Url)?;
+        if secure {
+            config.tls = Some(tls(Vec::new())?.into());
+        }
         let clustered = matches!(config.server, ServerConfig::Clustered { .. });
         if clustered && !has_hash_tag(prefix) {
             return Err(Error::Prefix { prefix: prefix.to_owned() });
@@ -60,12 +75,49 @@ impl RedisSettings {
         Ok(Self { config, prefix: prefix.to_owned(), log_limit: store::CHANGE_LOG })
     }
 
+    /// The same over TLS, believing the authorities whose certificates (PEM) are in this file as well as the system's.
+    ///
+    /// # Errors
+    /// When the address is one without TLS, or the file can't be read or holds no certificate.
+    pub fn with_root_ca(mut self, file: &Path) -> Result<Self, Error> {
+        let unusable = |why: String| Error::RootCa { file: file.to_owned(), why };
+        if self.config.expose().tls.is_none() {
+            return Err(unusable(
+                "STORE does not use TLS; it begins with rediss if it is to".into(),
+            ));
+        }
+        let read =
+            CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let roots = read.map_err(|error| unusable(error.to_string()))?;
+        if roots.is_empty() {
+            return Err(unusable("it holds no certificate".into()));
+        }
+        let mut config = self.config.into_exposed();
+        config.tls = Some(tls(roots)?.into());
+        self.config = Secret::new(config);
+        Ok(self)
+    }
+
     /// The same, remembering this many changed records.
     #[must_use]
     pub fn with_log_limit(mut self, log_limit: usize) -> Self {
         self.log_limit = log_limit;
         self
     }
+}
+
+/// TLS that believes the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others) and these.
+fn tls(roots: Vec<CertificateDer<'static>>) -> Result<TlsConnector, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Verifier::new_with_extra_roots(roots, provider.clone()).map_err(Error::Tls)?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Tls)?
+        // rustls' word for a verifier of one's own; this one is the system's.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(config.into())
 }
 
 /// Whether Redis hashes only a part of the prefix: what is between the first `{` and the next `}`.

@@ -94,6 +94,26 @@ impl Process {
         self.signal(Signal::KILL);
     }
 
+    /// Sends `SIGSTOP`: it stands still until [`resume`](Self::resume), its connections open.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Sends `SIGCONT`.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// How much processor time it has used since its start.
+    pub fn processor_time(&self) -> Duration {
+        let stat = read(&PathBuf::from(format!("/proc/{}/stat", self.pid())));
+        // After the name, which may hold anything, in parentheses: user and system time are the 12th and 13th.
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
+        // USER_HZ is 100 on every Linux that matters here.
+        Duration::from_millis(ticks * 10)
+    }
+
     /// The exit status, when it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.exit.is_none() {

@@ -29,9 +29,13 @@ pub struct System {
     pub api_process: Process,
     /// The shared state.
     pub redis: TestRedis,
+    api_store: Settings,
     /// Everything the programs write.
     pub dir: TempDir,
 }
+
+/// Names and values of settings.
+type Settings = Vec<(String, String)>;
 
 /// A running data plane; dereferences to what a client needs to know.
 pub struct Proxy {
@@ -66,6 +70,8 @@ impl Proxy {
 pub struct Builder {
     proxies: usize,
     settings: Vec<(String, String)>,
+    redis: Option<TestRedis>,
+    logins: [Option<(String, String)>; 2],
 }
 
 impl System {
@@ -76,14 +82,14 @@ impl System {
 
     /// Chooses what it is.
     pub fn builder() -> Builder {
-        Builder { proxies: 1, settings: Vec::new() }
+        Builder { proxies: 1, settings: Vec::new(), redis: None, logins: [None, None] }
     }
 
     /// Kills the control plane and starts it again on the same port.
     pub async fn restart_api(&mut self) {
         self.api_process.kill();
         self.api_process.exit(READY).await;
-        let command = api_command(self.dir.path(), &self.redis, self.api_addr);
+        let command = api_command(self.dir.path(), &self.api_store, self.api_addr);
         self.api_process = Process::spawn("api-again", command, self.dir.path());
         ready("api again", self.api_addr, &mut self.api_process, true).await;
     }
@@ -102,11 +108,28 @@ impl Builder {
         self
     }
 
+    /// On this Redis instead of a plain one.
+    pub fn redis(mut self, redis: TestRedis) -> Self {
+        self.redis = Some(redis);
+        self
+    }
+
+    /// As these users of it, with their passwords: the control plane, the data planes.
+    pub fn logins(mut self, api: (&str, &str), proxy: (&str, &str)) -> Self {
+        let own = |(user, word): (&str, &str)| Some((user.to_owned(), word.to_owned()));
+        self.logins = [own(api), own(proxy)];
+        self
+    }
+
     /// Starts everything and waits until it is ready.
     pub async fn start(self) -> System {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let redis = TestRedis::start().await;
-        let (api_addr, api_process) = start_api(dir.path(), &redis).await;
+        let redis = match self.redis {
+            Some(redis) => redis,
+            None => TestRedis::start().await,
+        };
+        let [api_store, proxy_store] = self.logins.map(|login| store(&redis, login));
+        let (api_addr, api_process) = start_api(dir.path(), &api_store).await;
         let api = Api::login(api_addr, "admin", PASSWORD).await;
         let ca = api.get("/api/ca").await;
         assert_eq!(ca.status, 200, "GET /api/ca");
@@ -121,21 +144,28 @@ impl Builder {
                 ca_pem: ca_pem.clone(),
                 ca_file: ca_file.clone(),
             };
-            proxies.push(start_proxy(dir.path(), &redis, number, &self.settings, front).await);
+            let settings = [proxy_store.clone(), self.settings.clone()].concat();
+            proxies.push(start_proxy(dir.path(), number, &settings, front).await);
         }
-        System { proxies, api, api_addr, api_process, redis, dir }
+        System { proxies, api, api_addr, api_process, redis, api_store, dir }
     }
 }
 
-async fn start_api(dir: &Path, redis: &TestRedis) -> (SocketAddr, Process) {
+/// What programs need to know to reach this Redis as this user.
+fn store(redis: &TestRedis, login: Option<(String, String)>) -> Settings {
+    let url = login.map_or_else(|| redis.url(), |(user, word)| redis.url_as(&user, &word));
+    [redis.settings(), vec![("STORE".to_owned(), url)]].concat()
+}
+
+async fn start_api(dir: &Path, store: &Settings) -> (SocketAddr, Process) {
     let (ports, process) =
-        start("api", dir, 1, |ports| (api_command(dir, redis, ports[0]), ports[0])).await;
+        start("api", dir, 1, |ports| (api_command(dir, store, ports[0]), ports[0])).await;
     (ports[0], process)
 }
 
-fn api_command(dir: &Path, redis: &TestRedis, listen: SocketAddr) -> Command {
+fn api_command(dir: &Path, store: &Settings, listen: SocketAddr) -> Command {
     let mut command = Command::new(binary("gatewright-api"));
-    shared_settings(&mut command, &dir.join("api-state"), redis);
+    shared_settings(&mut command, &dir.join("api-state"), store);
     command
         .env("GATEWRIGHT_API_LISTEN", listen.to_string())
         .env("GATEWRIGHT_ADMIN_PASSWORD", PASSWORD)
@@ -145,23 +175,19 @@ fn api_command(dir: &Path, redis: &TestRedis, listen: SocketAddr) -> Command {
 
 async fn start_proxy(
     dir: &Path,
-    redis: &TestRedis,
     number: usize,
-    settings: &[(String, String)],
+    settings: &Settings,
     front: impl Fn(SocketAddr, SocketAddr) -> Front,
 ) -> Proxy {
     let name = format!("proxy{number}");
     let (ports, process) = start(&name, dir, 3, |ports| {
         let mut command = Command::new(binary("gatewright-proxy"));
-        shared_settings(&mut command, &dir.join(format!("{name}-state")), redis);
         command
             .env("GATEWRIGHT_HTTP_LISTEN", ports[0].to_string())
             .env("GATEWRIGHT_HTTPS_LISTEN", ports[1].to_string())
             .env("GATEWRIGHT_PROXY_ADMIN_LISTEN", ports[2].to_string())
             .env("GATEWRIGHT_INSTANCE", &name);
-        for (setting, value) in settings {
-            command.env(format!("GATEWRIGHT_{setting}"), value);
-        }
+        shared_settings(&mut command, &dir.join(format!("{name}-state")), settings);
         (command, ports[2])
     })
     .await;
@@ -173,11 +199,11 @@ fn key(filler: char) -> String {
     format!("{}=", filler.to_string().repeat(43))
 }
 
-fn shared_settings(command: &mut Command, state: &Path, redis: &TestRedis) {
-    command
-        .env("GATEWRIGHT_STORE", redis.url())
-        .env("GATEWRIGHT_STATE_DIR", state)
-        .env("GATEWRIGHT_CERT_KEY", key('Q'));
+fn shared_settings(command: &mut Command, state: &Path, settings: &Settings) {
+    command.env("GATEWRIGHT_STATE_DIR", state).env("GATEWRIGHT_CERT_KEY", key('Q'));
+    for (setting, value) in settings {
+        command.env(format!("GATEWRIGHT_{setting}"), value);
+    }
 }
 
 /// Starts a program on `count` fresh ports until it is ready; `command` also says which port to ask.
