@@ -49,7 +49,12 @@ pub async fn open(settings: &ProxySettings) -> anyhow::Result<Shared> {
     let backend: Arc<dyn Backend> = match &common.store {
         StoreUrl::Embedded(directory) => Arc::new(EmbeddedBackend::open(directory, clock.clone())?),
         StoreUrl::Redis(url) => {
-            let redis = RedisSettings::new(url, &common.key_prefix)?;
+            let mut redis = RedisSettings::new(url, &common.key_prefix)?;
+            if common.legacy_keys {
+                // A sealed key must not lie in clear beside itself.
+                let in_clear = common.cert_key.is_none() || common.allow_plaintext_secrets;
+                redis = redis.with_legacy_keys(in_clear);
+            }
             Arc::new(RedisBackend::connect(&redis).await?)
         }
     };
@@ -90,6 +95,7 @@ impl DataPlane {
             workers: settings.workers as u64,
             version: telemetry::VERSION.to_owned(),
             addr: addresses.admin.map(|address| address.to_string()).unwrap_or_default(),
+            lookup_socket: common.lookup_socket.clone(),
         };
         let discovery = Discovery::new(store, tables.clone(), about, clock);
         let started = Arc::new(AtomicBool::new(false));

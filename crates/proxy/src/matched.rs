@@ -41,6 +41,18 @@ impl Matched {
         found
     }
 
+    /// The same with a route that was heard of elsewhere. Not to be remembered: it is good for a while only.
+    pub(crate) fn with_route(&self, conn: &Conn, route: Arc<Route>) -> Rc<Self> {
+        Rc::new(Self {
+            generation: self.generation,
+            asked: self.asked.clone(),
+            name: self.name.clone(),
+            meters: conn.worker.meters.host(route.host.pattern.as_str()),
+            route: Some(route),
+            misdirected: self.misdirected,
+        })
+    }
+
     /// The normalised name; what the client sent if that is none.
     pub(crate) fn host(&self) -> &[u8] {
         self.name.as_ref().map_or(&*self.asked, |name| name.as_bytes())

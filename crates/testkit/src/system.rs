@@ -31,6 +31,7 @@ pub struct System {
     pub redis: TestRedis,
     /// Everything the programs write.
     pub dir: TempDir,
+    api_settings: Vec<(String, String)>,
 }
 
 /// A running data plane; dereferences to what a client needs to know.
@@ -51,6 +52,25 @@ impl Deref for Proxy {
 }
 
 impl Proxy {
+    /// One without a control plane, which trusts nobody but `ca_file`, and waits until it is ready.
+    pub async fn alone(
+        dir: &Path,
+        redis: &TestRedis,
+        ca_file: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let ca_pem = std::fs::read_to_string(ca_file).expect("a file of authorities");
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let settings: Vec<_> = settings.iter().map(own).collect();
+        start_proxy(dir, redis, 0, &settings, |http, https| Front {
+            http,
+            https,
+            ca_pem: ca_pem.clone(),
+            ca_file: ca_file.to_owned(),
+        })
+        .await
+    }
+
     /// What a client needs to know of it.
     pub fn front(&self) -> &Front {
         &self.front
@@ -66,6 +86,7 @@ impl Proxy {
 pub struct Builder {
     proxies: usize,
     settings: Vec<(String, String)>,
+    api_settings: Vec<(String, String)>,
 }
 
 impl System {
@@ -76,14 +97,15 @@ impl System {
 
     /// Chooses what it is.
     pub fn builder() -> Builder {
-        Builder { proxies: 1, settings: Vec::new() }
+        Builder { proxies: 1, settings: Vec::new(), api_settings: Vec::new() }
     }
 
     /// Kills the control plane and starts it again on the same port.
     pub async fn restart_api(&mut self) {
         self.api_process.kill();
         self.api_process.exit(READY).await;
-        let command = api_command(self.dir.path(), &self.redis, self.api_addr);
+        let settings = &self.api_settings;
+        let command = api_command(self.dir.path(), &self.redis, self.api_addr, settings);
         self.api_process = Process::spawn("api-again", command, self.dir.path());
         ready("api again", self.api_addr, &mut self.api_process, true).await;
     }
@@ -102,11 +124,17 @@ impl Builder {
         self
     }
 
+    /// A setting of the control plane.
+    pub fn set_api(mut self, name: &str, value: &str) -> Self {
+        self.api_settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts everything and waits until it is ready.
     pub async fn start(self) -> System {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let redis = TestRedis::start().await;
-        let (api_addr, api_process) = start_api(dir.path(), &redis).await;
+        let (api_addr, api_process) = start_api(dir.path(), &redis, &self.api_settings).await;
         let api = Api::login(api_addr, "admin", PASSWORD).await;
         let ca = api.get("/api/ca").await;
         assert_eq!(ca.status, 200, "GET /api/ca");
@@ -123,23 +151,34 @@ impl Builder {
             };
             proxies.push(start_proxy(dir.path(), &redis, number, &self.settings, front).await);
         }
-        System { proxies, api, api_addr, api_process, redis, dir }
+        let api_settings = self.api_settings;
+        System { proxies, api, api_addr, api_process, redis, dir, api_settings }
     }
 }
 
-async fn start_api(dir: &Path, redis: &TestRedis) -> (SocketAddr, Process) {
-    let (ports, process) =
-        start("api", dir, 1, |ports| (api_command(dir, redis, ports[0]), ports[0])).await;
+async fn start_api(
+    dir: &Path,
+    redis: &TestRedis,
+    settings: &[(String, String)],
+) -> (SocketAddr, Process) {
+    let command = |ports: &[SocketAddr]| (api_command(dir, redis, ports[0], settings), ports[0]);
+    let (ports, process) = start("api", dir, 1, command).await;
     (ports[0], process)
 }
 
-fn api_command(dir: &Path, redis: &TestRedis, listen: SocketAddr) -> Command {
+fn api_command(
+    dir: &Path,
+    redis: &TestRedis,
+    listen: SocketAddr,
+    settings: &[(String, String)],
+) -> Command {
     let mut command = Command::new(binary("gatewright-api"));
     shared_settings(&mut command, &dir.join("api-state"), redis);
     command
         .env("GATEWRIGHT_API_LISTEN", listen.to_string())
         .env("GATEWRIGHT_ADMIN_PASSWORD", PASSWORD)
         .env("GATEWRIGHT_SECRET_KEY", key('A'));
+    set(&mut command, settings);
     command
 }
 
@@ -159,13 +198,17 @@ async fn start_proxy(
             .env("GATEWRIGHT_HTTPS_LISTEN", ports[1].to_string())
             .env("GATEWRIGHT_PROXY_ADMIN_LISTEN", ports[2].to_string())
             .env("GATEWRIGHT_INSTANCE", &name);
-        for (setting, value) in settings {
-            command.env(format!("GATEWRIGHT_{setting}"), value);
-        }
+        set(&mut command, settings);
         (command, ports[2])
     })
     .await;
     Proxy { front: front(ports[0], ports[1]), admin: ports[2], process }
+}
+
+fn set(command: &mut Command, settings: &[(String, String)]) {
+    for (name, value) in settings {
+        command.env(format!("GATEWRIGHT_{name}"), value);
+    }
 }
 
 /// A sealing key: 32 bytes in base64.
@@ -177,6 +220,7 @@ fn shared_settings(command: &mut Command, state: &Path, redis: &TestRedis) {
     command
         .env("GATEWRIGHT_STORE", redis.url())
         .env("GATEWRIGHT_STATE_DIR", state)
+        .env("GATEWRIGHT_LOOKUP_SOCKET", state.with_file_name("lookup.sock"))
         .env("GATEWRIGHT_CERT_KEY", key('Q'));
 }
 
