@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use api::LookupSocket;
 use config::{ApiSettings, Listen, StoreUrl};
 use control::{Bootstrap, Control, Cost};
 use runtime::{Clock, Shutdown, Tasks};
@@ -46,6 +47,11 @@ pub async fn open(settings: &ApiSettings) -> anyhow::Result<Shared> {
             if let Some(file) = &common.store_root_ca {
                 redis = redis.with_root_ca(file)?;
             }
+            if common.legacy_keys {
+                // A sealed key must not lie in clear beside itself.
+                let in_clear = common.cert_key.is_none() || common.allow_plaintext_secrets;
+                redis = redis.with_legacy_keys(in_clear);
+            }
             Arc::new(RedisBackend::connect(&redis).await?)
         }
     };
@@ -61,6 +67,7 @@ pub struct Api {
     control: Control,
     listener: TcpListener,
     address: SocketAddr,
+    lookup: Option<LookupSocket>,
 }
 
 /// The administrator that was made because there was no user.
@@ -83,15 +90,21 @@ impl fmt::Display for FirstAdmin {
 }
 
 impl Api {
-    /// Makes the use cases and binds the listener.
+    /// Makes the use cases and binds the listener and the lookup socket.
     ///
     /// # Errors
-    /// When the address can't be bound (the error names it) or a key can't be used.
+    /// When the address or the socket can't be bound (the error names it) or a key can't be used.
     pub async fn bind(settings: ApiSettings, shared: Shared) -> anyhow::Result<Self> {
         let common = &settings.common;
         if common.cert_key.is_none() && !common.allow_plaintext_secrets {
             tracing::warn!(
                 "CERT_KEY is not set: private keys of certificates stand unsealed in the store"
+            );
+        }
+        if common.cert_key.is_some() && common.legacy_keys {
+            tracing::info!(
+                "CERT_KEY is set: certificates are not copied to NAME:latest, where older programs look for them \
+                 (LEGACY_KEYS)"
             );
         }
         let plaintext = common.allow_plaintext_secrets || common.cert_key.is_none();
@@ -108,7 +121,8 @@ impl Api {
             .await
             .with_context(|| format!("can't listen on {address} (API_LISTEN)"))?;
         let address = listener.local_addr()?;
-        Ok(Self { settings, shared, control, listener, address })
+        let lookup = lookup_socket(&settings)?;
+        Ok(Self { settings, shared, control, listener, address, lookup })
     }
 
     /// Where it listens; the port is the real one.
@@ -136,7 +150,7 @@ impl Api {
         announce: impl FnOnce(FirstAdmin) + Send,
     ) -> anyhow::Result<()> {
         let tasks = Tasks::new();
-        let Self { settings, shared, control, listener, address } = self;
+        let Self { settings, shared, control, listener, address, lookup } = self;
         tasks.service("control", &shutdown, control.clone().run(shutdown.clone()));
         let draining = shutdown.clone();
         // Whoever sees readiness may log in.
@@ -157,6 +171,12 @@ impl Api {
                 tracing::error!(%error, "the API can't be served");
             }
         });
+        if let Some(lookup) = lookup {
+            let (control, until) = (control.clone(), shutdown.clone());
+            tasks.service("lookup socket", &shutdown, async move {
+                lookup.serve(control, until.draining()).await;
+            });
+        }
         tracing::info!(%address, "the API is served");
 
         let work = async {
@@ -180,6 +200,14 @@ impl Api {
         }
         Ok(())
     }
+}
+
+fn lookup_socket(settings: &ApiSettings) -> anyhow::Result<Option<LookupSocket>> {
+    let Some(path) = &settings.common.lookup_socket else { return Ok(None) };
+    let bound = LookupSocket::bind(path, settings.lookup_socket_group).with_context(|| {
+        format!("can't serve lookups at {} (LOOKUP_SOCKET; empty: off)", path.display())
+    })?;
+    Ok(Some(bound))
 }
 
 async fn first_admin(

@@ -53,6 +53,11 @@ pub async fn open(settings: &ProxySettings) -> anyhow::Result<Shared> {
             if let Some(file) = &common.store_root_ca {
                 redis = redis.with_root_ca(file)?;
             }
+            if common.legacy_keys {
+                // A sealed key must not lie in clear beside itself.
+                let in_clear = common.cert_key.is_none() || common.allow_plaintext_secrets;
+                redis = redis.with_legacy_keys(in_clear);
+            }
             Arc::new(RedisBackend::connect(&redis).await?)
         }
     };
@@ -93,6 +98,7 @@ impl DataPlane {
             workers: settings.workers as u64,
             version: telemetry::VERSION.to_owned(),
             addr: addresses.admin.map(|address| address.to_string()).unwrap_or_default(),
+            lookup_socket: common.lookup_socket.clone(),
         };
         let discovery = Discovery::new(store, tables.clone(), about, clock);
         let started = Arc::new(AtomicBool::new(false));

@@ -1,7 +1,8 @@
 //! The REST API: translation between HTTP and [`control`], and nothing else.
 //!
 //! [`router`] is the whole of it, as a function to call; [`serve`] puts it on a socket; [`types`] are what requests and
-//! answers look like, shared with the command line; [`openapi`] describes it all.
+//! answers look like, shared with the command line; [`openapi`] describes it all. Beside it stands [`LookupSocket`], for data
+//! planes on the same machine.
 //!
 //! Every answer has a request id and safe headers, every error is a problem (RFC 9457) that names all that is wrong,
 //! and `error.rs` is the only place that knows status codes.
@@ -28,6 +29,7 @@
 mod envelope;
 mod error;
 mod extract;
+mod lookup;
 mod openapi;
 mod reader;
 mod routes;
@@ -44,6 +46,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use lookup::LookupSocket;
 pub use serve::serve;
 
 /// What the API stands on.

@@ -91,6 +91,11 @@ impl<'g> Reader<'g> {
         self.optional(name, |text| Ok(Secret::new(text.to_owned())))
     }
 
+    /// Whether a setting was left at its default.
+    pub(crate) fn is_default(&self, name: &'static str) -> bool {
+        matches!(self.text(name).1, Place::Default(_))
+    }
+
     /// Notes a mistake in how a setting goes with others.
     pub(crate) fn wrong(&mut self, name: &'static str, message: &str) {
         let (_, place) = self.text(name);

@@ -33,6 +33,10 @@ pub struct Common {
     pub allow_plaintext_secrets: bool,
     /// How long requests under way get to finish at the end.
     pub drain_timeout: Duration,
+    /// The lookup socket: served by the API, asked by the proxy; none: off.
+    pub lookup_socket: Option<PathBuf>,
+    /// Whether certificates and challenges are shared with programs of the older layout.
+    pub legacy_keys: bool,
     /// Which diagnostics.
     pub log: String,
     /// How they look.
@@ -129,6 +133,8 @@ pub struct ApiSettings {
     pub admin_password: Option<Secret<String>>,
     /// Seals what only the control plane may read.
     pub secret_key: Option<Secret<String>>,
+    /// The id of the group that may connect to the lookup socket, besides the owner.
+    pub lookup_socket_group: Option<u32>,
 }
 
 /// The settings of both planes in one process. Their `common` is the same.
@@ -172,6 +178,8 @@ fn common(read: &mut Reader<'_>) -> Option<Common> {
     let cert_key = read.optional("CERT_KEY", key);
     let allow_plaintext_secrets = read.value("ALLOW_PLAINTEXT_SECRETS", values::boolean);
     let drain_timeout = read.value("DRAIN_TIMEOUT", values::duration);
+    let lookup_socket = read.path("LOOKUP_SOCKET");
+    let legacy_keys = legacy_keys(read, store.as_ref());
     let log = read.value("LOG", values::log);
     let log_format =
         read.word("LOG_FORMAT", &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
@@ -185,9 +193,24 @@ fn common(read: &mut Reader<'_>) -> Option<Common> {
         cert_key,
         allow_plaintext_secrets: allow_plaintext_secrets?,
         drain_timeout: drain_timeout?,
+        lookup_socket,
+        legacy_keys: legacy_keys?,
         log: log?,
         log_format: log_format?,
     })
+}
+
+/// The older layout's keys have no prefix, so a cluster keeps them on other nodes than the records they go with.
+fn legacy_keys(read: &mut Reader<'_>, store: Option<&StoreUrl>) -> Option<bool> {
+    let wanted = read.value("LEGACY_KEYS", values::boolean)?;
+    match store {
+        Some(StoreUrl::Redis(url)) if !values::is_cluster(url.expose()) => Some(wanted),
+        Some(StoreUrl::Redis(_)) if wanted && !read.is_default("LEGACY_KEYS") => {
+            read.wrong("LEGACY_KEYS", "can't be true on a cluster");
+            None
+        }
+        _ => Some(false),
+    }
 }
 
 fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySettings> {
@@ -242,6 +265,7 @@ fn api_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ApiSettings
         }));
     let admin_password = read.secret("ADMIN_PASSWORD");
     let secret_key = read.optional("SECRET_KEY", key);
+    let lookup_socket_group = read.optional("LOOKUP_SOCKET_GROUP", values::group);
     let shared = common.as_ref().is_some_and(|common| matches!(common.store, StoreUrl::Redis(_)));
     let (given, _) = read.text("SECRET_KEY");
     let (plaintext, _) = read.text("ALLOW_PLAINTEXT_SECRETS");
@@ -254,6 +278,7 @@ fn api_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ApiSettings
         admin_user: admin_user?,
         admin_password,
         secret_key,
+        lookup_socket_group,
     })
 }
 

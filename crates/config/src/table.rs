@@ -195,6 +195,31 @@ pub const SETTINGS: &[Setting] = &[
         "Where the REST API is served, with /livez, /readyz and /metrics.",
     ),
     setting(
+        "LOOKUP_SOCKET",
+        "FILE",
+        BOTH,
+        Shape { services: "/run/gatewright/lookup.sock", up: "" },
+        "A Unix socket where the API tells which host answers a name: to an older data plane, and to a proxy while it \
+         can't read the store. Its directory is made. Empty: off.",
+    ),
+    setting(
+        "LOOKUP_SOCKET_GROUP",
+        "GROUP",
+        API,
+        Same(""),
+        "The group, by its name in /etc/group or its number, that may connect to LOOKUP_SOCKET besides the owner. Unset: \
+         that of the process.",
+    ),
+    setting(
+        "LEGACY_KEYS",
+        "true|false",
+        BOTH,
+        Shape { services: "true", up: "false" },
+        "Shares certificates and challenges on Redis with programs of the older layout, at NAME:latest and \
+         DOMAIN:challenge:TOKEN. Private keys only while they may stand unsealed: without CERT_KEY. Always false on a \
+         cluster.",
+    ),
+    setting(
         "STATE_DIR",
         "DIRECTORY",
         BOTH,

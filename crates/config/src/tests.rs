@@ -219,3 +219,17 @@ fn socket_activation_is_refused_clearly() {
     let lines = lines(proxy(&["--http-listen=fd:web"], &Env::default()));
     assert!(lines[0].contains("--http-listen: \"fd:web\" socket activation"), "{lines:?}");
 }
+
+#[test]
+fn legacy_keys_are_on_for_a_redis_of_the_services_only() {
+    let legacy = |args: &[&str]| run(proxy(args, &Env::default())).0.common.legacy_keys;
+    assert!(legacy(&[]));
+    assert!(!legacy(&["--legacy-keys=false"]));
+    let cluster = ["--store=redis-cluster://h", "--key-prefix={proxy}_"];
+    assert!(!legacy(&cluster));
+    assert!(!legacy(&["--store=embedded:x"]));
+    let lines = lines(proxy(&[cluster[0], cluster[1], "--legacy-keys=true"], &Env::default()));
+    assert_eq!(lines, ["--legacy-keys: can't be true on a cluster"]);
+    let (settings, _) = run(up(&[], &Env::default()));
+    assert!(!settings.proxy.common.legacy_keys && settings.proxy.common.lookup_socket.is_none());
+}

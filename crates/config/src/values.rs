@@ -87,6 +87,32 @@ pub(crate) fn store_url(text: &str) -> Result<StoreUrl, String> {
     }
 }
 
+/// Whether a Redis URL names a cluster.
+pub(crate) fn is_cluster(url: &str) -> bool {
+    url.split(':').next().is_some_and(|scheme| scheme.ends_with("-cluster"))
+}
+
+/// The file that names this machine's groups.
+const GROUPS: &str = "/etc/group";
+
+/// A group by its number, or by its name in [`GROUPS`].
+pub(crate) fn group(text: &str) -> Result<u32, String> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let groups = std::fs::read_to_string(GROUPS);
+    let groups = groups.map_err(|error| format!("can't be looked up in {GROUPS}: {error}"))?;
+    group_id(&groups, text).ok_or_else(|| format!("is no group of {GROUPS} and no number"))
+}
+
+/// The number of a group in the text of [`GROUPS`].
+fn group_id(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
 /// As [`without_password`], for a text that may be no URL at all.
 pub(crate) fn without_password_if_url(text: &str) -> String {
     if text.contains("://") { without_password(text) } else { text.to_owned() }
@@ -269,6 +295,14 @@ mod tests {
         assert_eq!(networks("::1").unwrap()[0].to_string(), "::1/128");
         assert_eq!(networks("private_ranges").unwrap().len(), 6);
         assert!(networks("10.0.0.0/33").is_err());
+    }
+
+    #[test]
+    fn groups_by_name_and_number() {
+        assert_eq!(group_id("root:x:0:\nwww-data:x:33:a,b\n", "www-data"), Some(33));
+        assert_eq!(group_id("root:x:0:\nodd\n", "odd"), None);
+        assert_eq!((group("1234"), group("root")), (Ok(1234), Ok(0)));
+        assert!(group("no such group").is_err());
     }
 
     proptest! {

@@ -42,6 +42,7 @@ mod limits;
 mod lookup;
 mod mirror;
 mod passwords;
+mod record_text;
 mod sessions;
 mod status;
 #[cfg(feature = "test-util")]
@@ -56,7 +57,7 @@ pub use auth::{Cost, check_password};
 use model::{Revision, Timestamp};
 pub use runtime::TaskStatus;
 use runtime::{Activator, Clock, Shutdown, drive};
-use store::Store;
+use store::{Hints, Store};
 
 pub use actor::Actor;
 pub use applied::Applied;
@@ -127,14 +128,22 @@ impl Control {
         let driving = drive(task, TURN, activator.clone(), shutdown, self.clock().clone());
         let waking = async {
             loop {
-                hints.next().await;
+                if let Err(error) = self.heed(&mut hints).await {
+                    tracing::debug!(%error, "an edit by others was not taken in; all is read again");
+                }
                 activator.wake();
+                hints.next().await;
             }
         };
         tokio::select! {
             () = driving => {}
             () = waking => {}
         }
+    }
+
+    /// Takes in what others changed behind the store's back.
+    async fn heed(&self, hints: &mut Hints) -> Result<(), Error> {
+        self.0.mirror.touched(&self.0.store, hints.touched()).await
     }
 
     fn store(&self) -> &Store {

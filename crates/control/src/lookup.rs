@@ -1,7 +1,13 @@
+use std::time::Duration;
+
 use auth::Permission;
 use model::Hostname;
 
+use crate::record_text::with_wildcard_parent;
 use crate::{Actor, Control, Error};
+
+/// How long an answer may wait for news from the store: who asks waits 100 ms for the whole of it.
+const NEWS: Duration = Duration::from_millis(50);
 
 /// Which pattern answers for a name, and what else would.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,5 +46,33 @@ impl Control {
         let candidates = candidates.collect();
         drop(tables);
         Ok(Lookup { name, matched, candidates })
+    }
+
+    /// The record of the host that a name leads to, for a data plane on this machine: one JSON object with the fields
+    /// as stored, by their names there; `None` when no pattern matches.
+    ///
+    /// A record found by its wildcard names that as its `wildcard_parent` when there is a certificate of this name. While
+    /// the store does not answer, this does, from what was last read.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when nothing was ever read.
+    pub async fn lookup_record(&self, name: &Hostname) -> Result<Option<String>, Error> {
+        let news = tokio::select! {
+            news = self.refresh() => news.map(drop),
+            () = self.clock().sleep(NEWS) => Ok(()),
+        };
+        let tables = self.tables();
+        if !tables.loaded {
+            drop(tables);
+            news?;
+            return Err(Error::Unavailable("the hosts were not read yet".into()));
+        }
+        let Some(found) = tables.enabled.lookup(name.as_str()) else { return Ok(None) };
+        let (pattern, record) = (found.pattern(), &found.value().record);
+        let by_wildcard = pattern.contains('*') && tables.certs.contains_key(pattern);
+        Ok(Some(match by_wildcard {
+            true => with_wildcard_parent(record, pattern),
+            false => record.to_string(),
+        }))
     }
 }

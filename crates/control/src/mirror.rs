@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hosttree::HostTree;
 use model::{CertRecord, CertSource, Host, Revision, Timestamp};
-use store::{Changes, Collection, Key, Record, Store};
+use store::{Changes, Collection, Fields, Key, Record, Store, Touched};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::Error;
+use crate::record_text::record_text;
 
 /// How many records are read at once when everything is read.
 const PAGE: usize = 500;
@@ -26,6 +27,8 @@ pub(crate) struct Mirror {
 /// The tables themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
+    /// Whether they were ever read.
+    pub(crate) loaded: bool,
     /// The patterns that take part in lookup.
     pub(crate) enabled: HostTree<HostFacts>,
     /// All patterns, in order.
@@ -35,10 +38,12 @@ pub(crate) struct Tables {
 }
 
 /// What is remembered of a host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HostFacts {
     /// Whether its certificates come from the local authority.
     pub(crate) local: bool,
+    /// The whole of it as [`record_text`] has it: the shortest form to keep for an answer.
+    pub(crate) record: Arc<str>,
 }
 
 /// What is remembered of a certificate.
@@ -86,6 +91,22 @@ impl Mirror {
         Ok(revision)
     }
 
+    /// Takes in what somebody changed without a revision.
+    pub(crate) async fn touched(&self, store: &Store, touched: Touched) -> Result<(), Error> {
+        let mut reached = self.reached.lock().await;
+        let Touched::Keys(keys) = touched else {
+            *reached = None;
+            return Ok(());
+        };
+        for key in &keys {
+            if let Err(error) = self.reread(store, key).await {
+                *reached = None;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// The tables as of the last refresh.
     pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,9 +115,8 @@ impl Mirror {
     async fn reread(&self, store: &Store, key: &Key) -> Result<(), Error> {
         match key.collection {
             Collection::Host => {
-                if let Some(host) = readable::<Host>(store, &key.id).await? {
-                    self.tables().apply_host(&key.id, host.as_ref());
-                }
+                let fields = store.backend().get(key).await?;
+                self.tables().apply_host_fields(store, &key.id, fields.as_ref());
             }
             Collection::Cert => {
                 if let Some(cert) = readable::<CertRecord>(store, &key.id).await? {
@@ -124,18 +144,23 @@ impl Tables {
         self.certs.get(name).or_else(|| self.certs.get(&wildcard()?))
     }
 
-    fn apply_host(&mut self, id: &str, host: Option<&Host>) {
-        match host {
-            Some(_) => self.patterns.insert(id.to_owned()),
-            None => self.patterns.remove(id),
+    /// Takes over a stored host; what is known of one that can't be understood stays.
+    fn apply_host_fields(&mut self, store: &Store, id: &str, fields: Option<&Fields>) {
+        let Some(fields) = fields else {
+            self.patterns.remove(id);
+            self.enabled.remove(id);
+            return;
         };
-        match host.filter(|host| host.enabled) {
-            Some(host) => {
-                self.enabled.insert(id, HostFacts { local: host.uses_local_authority() });
-            }
-            None => {
-                self.enabled.remove(id);
-            }
+        let host = match Host::from_fields(id, fields, store.sealer()) {
+            Ok(host) => host,
+            Err(bad) => return tracing::warn!(error = %bad, "a stored record can't be read"),
+        };
+        self.patterns.insert(id.to_owned());
+        if host.enabled {
+            let (local, record) = (host.uses_local_authority(), record_text(id, fields).into());
+            self.enabled.insert(id, HostFacts { local, record });
+        } else {
+            self.enabled.remove(id);
         }
     }
 
@@ -165,8 +190,18 @@ async fn readable<R: Record>(store: &Store, id: &str) -> Result<Option<Option<R>
 }
 
 async fn load(store: &Store) -> Result<Tables, Error> {
-    let mut tables = Tables::default();
-    for_each::<Host>(store, |host| tables.apply_host(host.pattern.as_str(), Some(&host))).await?;
+    let mut tables = Tables { loaded: true, ..Tables::default() };
+    let mut cursor = None;
+    loop {
+        let page = store.backend().scan(Collection::Host, cursor.as_deref(), PAGE).await?;
+        for (id, fields) in &page.records {
+            tables.apply_host_fields(store, id, Some(fields));
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
     for_each::<CertRecord>(store, |cert| tables.apply_cert(cert.name.as_str(), Some(&cert)))
         .await?;
     Ok(tables)

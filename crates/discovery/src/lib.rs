@@ -5,6 +5,8 @@
 //! can't be taken over is reported and keeps its last good value; it never stops the others. While the store does not
 //! answer, the tables stay and are marked stale.
 //!
+//! Meanwhile a name that the tables don't have is asked of the control plane on this machine, if there is one.
+//!
 //! Back to the store go a report on what this proxy runs, under a lease, and the names that handshakes want a
 //! certificate for.
 //!
@@ -37,10 +39,12 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod lookup;
 mod replica;
 mod report;
 mod wanted;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +73,8 @@ pub struct Settings {
     pub version: String,
     /// Where its admin port listens.
     pub addr: String,
+    /// Where to ask for names that the tables don't have while the store can't be read.
+    pub lookup_socket: Option<PathBuf>,
 }
 
 /// Why there is no first table yet.
@@ -144,11 +150,14 @@ impl Discovery {
         let report = report::keep(&store, self.report.subscribe(), &clock);
         let tables = self.tables.clone();
         let wanted = wanted::forward(&store, &tables, &clock);
-        // None of the three ever ends.
+        let socket = self.settings.lookup_socket.clone();
+        let lookup = lookup::serve(socket.as_deref(), &tables, store.sealer());
+        // None of the four ever ends.
         tokio::select! {
             () = self.follow() => {}
             () = report => {}
             () = wanted => {}
+            () = lookup => {}
             () = shutdown.draining() => {}
         }
         report::withdraw(&store, &self.settings.instance, &clock).await;

@@ -49,6 +49,21 @@ impl Matched {
         found
     }
 
+    /// The same with a route that was heard of elsewhere. Not to be remembered: it is good for a while only.
+    pub(crate) fn with_route(&self, conn: &Conn, route: Arc<Route>) -> Rc<Self> {
+        let host = self.name.as_ref().map_or(&*self.asked, |name| name.as_bytes());
+        Rc::new(Self {
+            generation: self.generation,
+            asked: self.asked.clone(),
+            name: self.name.clone(),
+            meters: conn.worker.meters.host(route.host.pattern.as_str()),
+            access: access(conn, host, Some(route.host.pattern.as_str())),
+            forwarding: self.forwarding.clone(),
+            route: Some(route),
+            misdirected: self.misdirected,
+        })
+    }
+
     /// The normalised name, if what the client sent is one.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()

@@ -84,7 +84,12 @@ async fn decide(
         return Err(Refusal::NoForwardProxy);
     }
     let host = host_of(&head)?;
-    let matched = Matched::find(conn, &host);
+    let mut matched = Matched::find(conn, &host);
+    if let (None, Some(name)) = (&matched.route, matched.name())
+        && let Some(route) = Box::pin(conn.worker.tables.ask(name)).await
+    {
+        matched = matched.with_route(conn, route);
+    }
     record.is_for(&matched);
     let target = target_of(&head)?;
     if let Some(answer) = challenge(conn, &head, &matched) {

@@ -12,6 +12,7 @@ use upstream::Endpoints;
 
 use crate::Error;
 use crate::digest::{Digest, of_cert, of_host};
+use crate::lookups::Lookups;
 use crate::wanted::Wanted;
 
 /// Everything requests are answered from. Readers never wait for a writer.
@@ -27,6 +28,7 @@ pub struct Tables {
     challenges: Mutex<HashMap<String, Challenge>>,
     state: ArcSwap<TableState>,
     wanted: Wanted,
+    lookups: Lookups,
     book: Mutex<Book>,
 }
 
@@ -39,6 +41,14 @@ pub struct Route {
     pub endpoints: Endpoints,
 }
 
+impl Route {
+    /// The route of a host.
+    pub(crate) fn new(host: Host) -> Self {
+        let endpoints = Endpoints::new(&host.upstreams, host.upstream_tls);
+        Self { host, endpoints }
+    }
+}
+
 /// Where the tables stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableState {
@@ -48,6 +58,13 @@ pub struct TableState {
     pub revision: Option<Revision>,
     /// Whether the store can't be read, so that it may have moved on.
     pub stale: bool,
+}
+
+impl TableState {
+    /// Whether the tables show all that the store has, as far as is known.
+    fn in_sync(&self) -> bool {
+        self.loaded && !self.stale
+    }
 }
 
 /// What the writer remembers.
@@ -67,6 +84,7 @@ impl Tables {
             challenges: Mutex::default(),
             state: ArcSwap::default(),
             wanted: Wanted::default(),
+            lookups: Lookups::default(),
             book: Mutex::default(),
         }
     }
@@ -85,10 +103,7 @@ impl Tables {
         let mut hosts = HostTree::clone(&self.hosts.load());
         let hash = host.as_ref().map_or(0, of_host);
         let old = match host.filter(|host| host.enabled) {
-            Some(host) => {
-                let endpoints = Endpoints::new(&host.upstreams, host.upstream_tls);
-                hosts.insert(pattern.as_str(), Arc::new(Route { host, endpoints }))
-            }
+            Some(host) => hosts.insert(pattern.as_str(), Arc::new(Route::new(host))),
             None => hosts.remove(pattern.as_str()),
         };
         book.digest.replace(old.map_or(0, |old| of_host(&old.host)), hash);
@@ -122,9 +137,13 @@ impl Tables {
         };
     }
 
-    /// Says where the tables stand.
+    /// Says where the tables stand. Once they are in sync, what was heard elsewhere is forgotten.
     pub fn set_state(&self, state: TableState) {
+        let in_sync = state.in_sync();
         self.state.store(Arc::new(state));
+        if in_sync {
+            self.lookups.forget();
+        }
     }
 
     /// Where the tables stand.
@@ -135,6 +154,15 @@ impl Tables {
     /// The route for a normalised name.
     pub fn route(&self, name: &str) -> Option<Arc<Route>> {
         self.hosts.load().lookup(name).map(|entry| entry.value().clone())
+    }
+
+    /// The route for a normalised name that the tables don't have, as the control plane beside us knows it; asked only
+    /// while the tables are not in sync. Takes at most 100 ms.
+    pub(crate) async fn ask(&self, name: &str) -> Option<Arc<Route>> {
+        if self.state.load().in_sync() {
+            return None;
+        }
+        self.lookups.ask(name).await
     }
 
     /// Every pattern that matches a normalised name, the best first, each with the reason it won or lost.
@@ -162,6 +190,11 @@ impl Tables {
     /// The names that handshakes want certificates for.
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
+    }
+
+    /// The names that requests want looked up elsewhere.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// A number that changes with each change of a host.

@@ -15,7 +15,7 @@ use crate::RedisSettings;
 use crate::answer::{self, corrupt, epoch_and_n, fields, read_changes};
 use crate::connection::Connection;
 use crate::layout::Layout;
-use crate::scan;
+use crate::legacy;
 use crate::script::{Change, Scripts};
 use crate::sweep::sweep;
 
@@ -49,7 +49,7 @@ impl RedisBackend {
     /// # Errors
     /// When the client can't be made.
     pub async fn connect(settings: &RedisSettings) -> Result<Self, crate::Error> {
-        let layout = Layout::new(&settings.prefix);
+        let layout = Layout::new(&settings.prefix, settings.legacy.clone());
         let connection = Connection::start(settings, &layout).await?;
         let log_limit = settings.log_limit;
         let link = Arc::new(Link { connection, layout, scripts: Scripts::new(), log_limit });
@@ -66,6 +66,12 @@ impl Link {
     }
 
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Fields>, Error> {
+        let record = self.record(key).await?;
+        legacy::with_copy(self, key, record).await
+    }
+
+    /// What the record's own key holds.
+    async fn record(&self, key: &Key) -> Result<Option<Fields>, Error> {
         let name = self.layout.record(key);
         let found: Value = self
             .connection
@@ -145,14 +151,16 @@ impl Link {
         answer.map_err(|error| self.failed("writing a transaction", error))
     }
 
-    /// The content that stands for an expected ETag; what the tag does not fit is a conflict right away.
+    /// The content that stands for an expected ETag; what the tag does not fit is a conflict right away. None for a tag
+    /// of what others wrote where there is no record.
     async fn expected_content(&self, op: &Op) -> Result<Option<Fields>, Error> {
         if !matches!(op.expect, Expect::ETag(_)) {
             return Ok(None);
         }
-        let current = self.get(&op.key).await?;
+        let record = self.record(&op.key).await?;
+        let current = legacy::with_copy(self, &op.key, record.clone()).await?;
         if op.expect.holds(current.as_ref()) {
-            Ok(current)
+            Ok(record)
         } else {
             Err(Error::Conflict { key: op.key.clone() })
         }
@@ -194,7 +202,7 @@ impl Backend for RedisBackend {
         cursor: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<ScanPage, Error>> {
-        Box::pin(scan::page(&self.link, collection, cursor, limit.max(1)))
+        Box::pin(legacy::page(&self.link, collection, cursor, limit.max(1)))
     }
 
     fn revision(&self) -> BoxFuture<'_, Result<Revision, Error>> {

@@ -1,18 +1,26 @@
 use fred::util::redis_keyslot;
 use store::{Collection, Key};
 
+use crate::legacy::Legacy;
+
 /// The names of keys in Redis.
 ///
 /// A collection `C` is a set `<prefix>C` of ids, a record is a hash `<prefix>C_<id>`. What is ours alone is called
-/// `<prefix>gw_…`, which no collection can be.
+/// `<prefix>gw_…`, which no collection can be. What older programs read elsewhere is [`Legacy`]'s.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     prefix: String,
+    legacy: Legacy,
 }
 
 impl Layout {
-    pub(crate) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+    pub(crate) fn new(prefix: &str, legacy: Legacy) -> Self {
+        Self { prefix: prefix.to_owned(), legacy }
+    }
+
+    /// What is shared with older programs.
+    pub(crate) fn legacy(&self) -> &Legacy {
+        &self.legacy
     }
 
     /// The set of a collection's ids.

@@ -22,6 +22,7 @@ mod backend;
 mod connection;
 mod error;
 mod layout;
+mod legacy;
 mod listen;
 mod replicas;
 mod scan;

@@ -60,7 +60,13 @@ pub(crate) async fn listen(
             invalidation = invalidations.recv() => match invalidation {
                 Ok(invalidation) => {
                     let keys = invalidation.keys.iter().filter_map(|key| layout.parse(key.as_str()?));
-                    keys.filter(|key| !announced.explains(key)).for_each(|key| hints.touch(key));
+                    for key in keys.filter(|key| !announced.explains(key)) {
+                        // An older control plane writes the host again once its certificate is there.
+                        if key.collection == Collection::Host && layout.legacy().has_certificates() {
+                            hints.touch(Key::new(Collection::Cert, key.id.as_str()));
+                        }
+                        hints.touch(key);
+                    }
                     true
                 }
                 gap => is_gap(&gap, &hints),

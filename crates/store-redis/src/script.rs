@@ -3,11 +3,13 @@ use fred::types::scripts::Script;
 use store::{Action, Expect, Fields, Key, Op};
 
 use crate::layout::Layout;
+use crate::legacy::Copy;
 
 /// The scripts that run in Redis; each says in its head what it takes and answers.
 pub(crate) struct Scripts {
     pub(crate) changes: Script,
     pub(crate) commit: Script,
+    pub(crate) copies: Script,
     pub(crate) due: Script,
     pub(crate) lease: Script,
     pub(crate) lock: Script,
@@ -19,6 +21,7 @@ impl Scripts {
         Self {
             changes: Script::from_lua(include_str!("lua/changes.lua")),
             commit: Script::from_lua(include_str!("lua/commit.lua")),
+            copies: Script::from_lua(include_str!("lua/copies.lua")),
             due: Script::from_lua(include_str!("lua/due.lua")),
             lease: Script::from_lua(include_str!("lua/lease.lua")),
             lock: Script::from_lua(include_str!("lua/lock.lua")),
@@ -38,6 +41,8 @@ pub(crate) struct Change {
     /// Milliseconds; -1 for a record that stays.
     ttl: i64,
     fields: Fields,
+    /// What goes with it for older programs.
+    copy: Option<Copy>,
 }
 
 impl Change {
@@ -47,11 +52,13 @@ impl Change {
             Expect::Any => "any",
             Expect::Absent => "absent",
             Expect::Exists => "exists",
-            Expect::ETag(_) => "content",
+            Expect::ETag(_) if content.is_some() => "content",
+            Expect::ETag(_) => "absent",
         };
         let change = Self {
             expect,
             content: content.unwrap_or_default(),
+            copy: layout.legacy().copy(op),
             ..Self::new(layout, "delete", &op.key)
         };
         match &op.action {
@@ -75,7 +82,13 @@ impl Change {
 
     /// Appends it to the script's keys and arguments.
     pub(crate) fn write(&self, keys: &mut Vec<String>, arguments: &mut Vec<Value>) {
-        keys.extend([self.index.clone(), self.record.clone()]);
+        let (copy, copy_key, text) = match &self.copy {
+            // A change has as many keys as any other, so one comes twice.
+            None => ("none", &self.record, ""),
+            Some(Copy { key, value: None }) => ("delete", key, ""),
+            Some(Copy { key, value: Some(text) }) => ("set", key, text.as_str()),
+        };
+        keys.extend([self.index.clone(), self.record.clone(), copy_key.clone()]);
         arguments.extend([
             Value::from(self.verb),
             Value::from(self.key.to_string()),
@@ -85,6 +98,7 @@ impl Change {
         write_fields(&self.content, arguments);
         arguments.push(Value::from(self.ttl.to_string()));
         write_fields(&self.fields, arguments);
+        arguments.extend([Value::from(copy), Value::from(text)]);
     }
 
     fn new(layout: &Layout, verb: &'static str, key: &Key) -> Self {
@@ -97,6 +111,7 @@ impl Change {
             content: Fields::new(),
             ttl: -1,
             fields: Fields::new(),
+            copy: None,
         }
     }
 }

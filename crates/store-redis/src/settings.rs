@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 
 use crate::Error;
+use crate::legacy::Legacy;
 
 /// The schemes an address may have. The client library would take any other for plain TCP.
 const SCHEMES: [&str; 7] = [
@@ -40,6 +41,7 @@ pub struct RedisSettings {
     pub(crate) config: Secret<Config>,
     pub(crate) prefix: String,
     pub(crate) log_limit: usize,
+    pub(crate) legacy: Legacy,
 }
 
 impl RedisSettings {
@@ -72,7 +74,16 @@ impl RedisSettings {
         // A store that is down at the start is as one that goes down later: keep trying.
         config.fail_fast = false;
         let config = Secret::new(config);
-        Ok(Self { config, prefix: prefix.to_owned(), log_limit: store::CHANGE_LOG })
+        let (prefix, legacy) = (prefix.to_owned(), Legacy::default());
+        Ok(Self { config, prefix, log_limit: store::CHANGE_LOG, legacy })
+    }
+
+    /// The same, sharing challenges with programs of the older layout and, if `certificates`, certificates with their
+    /// private keys in clear. Not for a cluster, which keeps those keys on other nodes.
+    #[must_use]
+    pub fn with_legacy_keys(mut self, certificates: bool) -> Self {
+        self.legacy = Legacy::new(certificates);
+        self
     }
 
     /// The same over TLS, believing the authorities whose certificates (PEM) are in this file as well as the system's.

@@ -38,10 +38,15 @@ fn put(id: &str, expect: Expect) -> Txn {
 
 /// Runs the suite on one server, each test under a prefix of its own.
 async fn conforms(url: &str) {
+    conforms_with(url, |settings| settings).await;
+}
+
+async fn conforms_with(url: &str, more: impl Fn(RedisSettings) -> RedisSettings) {
     let number = std::cell::Cell::new(0);
     suite(async || {
         number.set(number.get() + 1);
         let settings = settings(url, &format!("test{}_", number.get())).with_log_limit(60);
+        let settings = more(settings);
         let connect = async || Arc::new(RedisBackend::connect(&settings).await.unwrap());
         Subject { first: connect().await, second: connect().await, log_limit: 60, hand: None }
     })
@@ -51,6 +56,11 @@ async fn conforms(url: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_conforms() {
     conforms(&Server::start(&[]).url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_conforms_while_older_programs_are_served() {
+    conforms_with(&Server::start(&[]).url(), |settings| settings.with_legacy_keys(true)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

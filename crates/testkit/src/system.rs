@@ -55,6 +55,26 @@ impl Deref for Proxy {
 }
 
 impl Proxy {
+    /// One without a control plane, which trusts nobody but `ca_file`, and waits until it is ready.
+    pub async fn alone(
+        dir: &Path,
+        redis: &TestRedis,
+        ca_file: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let ca_pem = std::fs::read_to_string(ca_file).expect("a file of authorities");
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let settings: Vec<_> = settings.iter().map(own).collect();
+        let settings = [store(redis, None), settings].concat();
+        start_proxy(dir, 0, &settings, |http, https| Front {
+            http,
+            https,
+            ca_pem: ca_pem.clone(),
+            ca_file: ca_file.to_owned(),
+        })
+        .await
+    }
+
     /// What a client needs to know of it.
     pub fn front(&self) -> &Front {
         &self.front
@@ -72,6 +92,7 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     redis: Option<TestRedis>,
     logins: [Option<(String, String)>; 2],
+    api_settings: Vec<(String, String)>,
 }
 
 impl System {
@@ -82,7 +103,13 @@ impl System {
 
     /// Chooses what it is.
     pub fn builder() -> Builder {
-        Builder { proxies: 1, settings: Vec::new(), redis: None, logins: [None, None] }
+        Builder {
+            proxies: 1,
+            settings: Vec::new(),
+            api_settings: Vec::new(),
+            redis: None,
+            logins: [None, None],
+        }
     }
 
     /// Kills the control plane and starts it again on the same port.
@@ -121,6 +148,12 @@ impl Builder {
         self
     }
 
+    /// A setting of the control plane.
+    pub fn set_api(mut self, name: &str, value: &str) -> Self {
+        self.api_settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts everything and waits until it is ready.
     pub async fn start(self) -> System {
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -129,6 +162,7 @@ impl Builder {
             None => TestRedis::start().await,
         };
         let [api_store, proxy_store] = self.logins.map(|login| store(&redis, login));
+        let api_store = [api_store, self.api_settings].concat();
         let (api_addr, api_process) = start_api(dir.path(), &api_store).await;
         let api = Api::login(api_addr, "admin", PASSWORD).await;
         let ca = api.get("/api/ca").await;
@@ -165,11 +199,11 @@ async fn start_api(dir: &Path, store: &Settings) -> (SocketAddr, Process) {
 
 fn api_command(dir: &Path, store: &Settings, listen: SocketAddr) -> Command {
     let mut command = Command::new(binary("gatewright-api"));
-    shared_settings(&mut command, &dir.join("api-state"), store);
     command
         .env("GATEWRIGHT_API_LISTEN", listen.to_string())
         .env("GATEWRIGHT_ADMIN_PASSWORD", PASSWORD)
         .env("GATEWRIGHT_SECRET_KEY", key('A'));
+    shared_settings(&mut command, &dir.join("api-state"), store);
     command
 }
 
@@ -200,7 +234,10 @@ fn key(filler: char) -> String {
 }
 
 fn shared_settings(command: &mut Command, state: &Path, settings: &Settings) {
-    command.env("GATEWRIGHT_STATE_DIR", state).env("GATEWRIGHT_CERT_KEY", key('Q'));
+    command
+        .env("GATEWRIGHT_STATE_DIR", state)
+        .env("GATEWRIGHT_LOOKUP_SOCKET", state.with_file_name("lookup.sock"))
+        .env("GATEWRIGHT_CERT_KEY", key('Q'));
     for (setting, value) in settings {
         command.env(format!("GATEWRIGHT_{setting}"), value);
     }

@@ -227,3 +227,26 @@ async fn changes_of_different_fields_at_once_all_count() {
     let host = hosts.get(&admin, &name).await.unwrap().host;
     assert!(!host.enabled && !host.force_https && !host.preserve_host);
 }
+
+#[tokio::test]
+async fn a_looked_up_record_names_the_certificate_of_its_pattern() {
+    let world = World::new();
+    let admin = world.admin().await;
+    let wildcard = pattern("*.a.test");
+    let spec = to(&["127.0.0.1:9000"]);
+    world.control.hosts().create(&admin, wildcard.clone(), spec, false).await.unwrap();
+    let look_up = async |name: &str| {
+        let name = name.parse().unwrap();
+        world.control.lookup_record(&name).await.unwrap()
+    };
+    let record = look_up("x.a.test").await.unwrap();
+    assert!(record.contains(r#""targetPort":9000"#), "{record}");
+    assert!(!record.contains("wildcard_parent"), "{record}");
+    assert_eq!(look_up("b.test").await, None);
+
+    let now = model::Timestamp::from(world.clock.now());
+    let made = certs::LocalCa::generate(now).unwrap().issue(&wildcard, now).unwrap();
+    world.store.put(&made, Expect::Absent).await.unwrap();
+    let record = look_up("x.a.test").await.unwrap();
+    assert!(record.contains(r#""wildcard_parent":"*.a.test""#), "{record}");
+}

@@ -2,9 +2,10 @@
 -- Nothing is written before everything is judged, since a script that fails half-way is not undone.
 --
 -- KEYS  1 revision (hash)  2 change log (sorted set)  3 expiries (sorted set)
---       then for each change: index (set), record (hash)
+--       then for each change: index (set), record (hash), copy (string; of no meaning when there is none)
 -- ARGV  1 epoch of a store that has none  2 limit of the log  3 hint channel  4 number of changes
---       then for each change: verb, name in the log, id, expectation, n, n * (field, value), ttl in ms, n, n * (field, value)
+--       then for each change: verb, name in the log, id, expectation, n, n * (field, value), ttl in ms, n, n * (field, value),
+--       what to do with the copy (none, set, delete), its text
 -- Verbs: put, delete; expire: note that a record's time is over; forget: drop an index entry without a record.
 -- Answer: {'ok', epoch, n} or {'conflict', place} or {'type', key}
 
@@ -49,7 +50,8 @@ local changes = {}
 for i = 1, tonumber(ARGV[4]) do
   local change = {
     verb = take(), name = take(), id = take(), expect = take(), content = take_pairs(),
-    ttl = tonumber(take()), fields = take_pairs(), index = KEYS[2 + 2 * i], record = KEYS[3 + 2 * i],
+    ttl = tonumber(take()), fields = take_pairs(), copy = take(), text = take(),
+    index = KEYS[1 + 3 * i], record = KEYS[2 + 3 * i], copy_key = KEYS[3 + 3 * i],
   }
   if not has_type(change.index, 'set') then return {'type', change.index} end
   if change.verb ~= 'delete' and not has_type(change.record, 'hash') then return {'type', change.record} end
@@ -60,19 +62,29 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+local function write_copy(change, due)
+  if change.copy == 'set' then
+    redis.call('SET', change.copy_key, change.text)
+    if due then redis.call('PEXPIREAT', change.copy_key, due) end
+  elseif change.copy == 'delete' then
+    redis.call('DEL', change.copy_key)
+  end
+end
+
 local function put(change)
+  local due = change.ttl >= 0 and string.format('%.0f', now + change.ttl)
   redis.call('DEL', change.record)
   for i = 1, #change.fields, 2 do
     redis.call('HSET', change.record, change.fields[i], change.fields[i + 1])
   end
   redis.call('SADD', change.index, change.id)
-  if change.ttl >= 0 then
-    local due = string.format('%.0f', now + change.ttl)
+  if due then
     redis.call('PEXPIREAT', change.record, due)
     redis.call('ZADD', KEYS[3], due, change.name)
   else
     redis.call('ZREM', KEYS[3], change.name)
   end
+  write_copy(change, due)
   return true
 end
 
@@ -80,6 +92,7 @@ local function delete(change)
   redis.call('DEL', change.record)
   redis.call('SREM', change.index, change.id)
   redis.call('ZREM', KEYS[3], change.name)
+  write_copy(change)
   return true
 end
 
