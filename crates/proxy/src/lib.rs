@@ -73,6 +73,6 @@ pub use error::Error;
 pub use listen::Addresses;
 pub use server::{Proxy, Surroundings};
 pub use settings::{Drain, Limits, Listen, MinimumRates, Settings, Timeouts};
-pub use tables::{Route, TableState, Tables};
+pub use tables::{Route, StoreGuard, TableState, Tables};
 pub use upstream::ExchangeKind;
 pub use wanted::Wanted;
