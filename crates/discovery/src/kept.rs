@@ -106,11 +106,10 @@ impl Keeper {
         let Some(worth) = self.worth.borrow().clone() else { return };
         let path = self.file.path.display();
         match self.write(&worth).await {
-            Ok(Some(records)) => {
+            Ok(records) => {
                 tracing::debug!(%path, records, "the last-known-good file is written");
                 self.kept = Some(worth);
             }
-            Ok(None) => {}
             Err(error) => {
                 let error = chain(&error);
                 tracing::warn!(%path, error, "the last-known-good file can't be written");
@@ -118,16 +117,27 @@ impl Keeper {
         }
     }
 
-    /// Writes beside the file and puts it in its place, which happens whole or not at all. `None` when the store can't be
-    /// read or believed any more: what is there is better.
-    async fn write(&self, worth: &Worth) -> Result<Option<u64>, Flaw> {
+    /// Writes beside the file and puts it in its place, which happens whole or not at all.
+    async fn write(&self, worth: &Worth) -> Result<u64, Flaw> {
         let beside = self.file.path.with_extension("new");
-        let seal = self.store.sealer().cert_key();
-        let state = State { revision: worth.revision.clone(), accepted_at: worth.accepted_at };
         if let Some(directory) = self.file.path.parent() {
             tokio::fs::create_dir_all(directory).await?;
         }
-        let mut writer = Writer::create(&beside, seal, &state).await?;
+        let writer = match self.from_store(&beside, worth).await? {
+            Some(writer) => writer,
+            None => self.from_file(&beside, worth).await?,
+        };
+        let records = writer.finish().await?;
+        tokio::fs::rename(&beside, &self.file.path).await?;
+        sync_directory(&self.file.path).await?;
+        Ok(records)
+    }
+
+    /// A new file with the hosts of the tables.
+    async fn hosts(&self, path: &Path, worth: &Worth) -> Result<Writer<'_>, Flaw> {
+        let seal = self.store.sealer().cert_key();
+        let state = State { revision: worth.revision.clone(), accepted_at: worth.accepted_at };
+        let mut writer = Writer::create(path, seal, &state).await?;
         for (number, entry) in self.tables.snapshot().iter().enumerate() {
             let host = &entry.value().host;
             // A host has no secrets: nothing can fail.
@@ -138,28 +148,20 @@ impl Keeper {
                 tokio::task::yield_now().await;
             }
         }
-        let read = match seal.has_key() || self.file.plaintext {
-            true => self.certificates(&mut writer).await?,
-            false => true,
-        };
-        let revision = self.store.backend().revision().await;
-        let same = revision.is_ok_and(|now| now.includes(&worth.revision));
-        if !read || !same || self.tables.state().guard.is_some() {
-            return Ok(None);
-        }
-        let records = writer.finish().await?;
-        tokio::fs::rename(&beside, &self.file.path).await?;
-        sync_directory(&self.file.path).await?;
-        Ok(Some(records))
+        Ok(writer)
     }
 
-    /// Copies the certificates from the store: their keys are not in the tables in a form that could be kept. `false` when
-    /// the store does not answer.
-    async fn certificates(&self, writer: &mut Writer<'_>) -> Result<bool, Flaw> {
+    /// With certificates copied from the store: their keys are not in the tables in a form that could be kept. `None` when
+    /// it does not answer, or is not the store that the tables came from.
+    async fn from_store(&self, path: &Path, worth: &Worth) -> Result<Option<Writer<'_>>, Flaw> {
+        if self.tables.state().guard.is_some() {
+            return Ok(None);
+        }
+        let mut writer = self.hosts(path, worth).await?;
         let mut cursor = None;
-        loop {
+        while self.keeps_certificates() {
             let page = self.store.backend().scan(Collection::Cert, cursor.as_deref(), PAGE).await;
-            let Ok(page) = page else { return Ok(false) };
+            let Ok(page) = page else { return Ok(None) };
             for (id, fields) in &page.records {
                 if self.tables.certs().contains(id) {
                     writer.record(&Key::new(Collection::Cert, id.as_str()), fields).await?;
@@ -167,9 +169,38 @@ impl Keeper {
             }
             match page.next {
                 Some(next) => cursor = Some(next),
-                None => return Ok(true),
+                None => break,
             }
         }
+        let now = self.store.backend().revision().await;
+        Ok(now.is_ok_and(|now| now.includes(&worth.revision)).then_some(writer))
+    }
+
+    /// With the certificates that the former file has: the hosts are newer than those there.
+    async fn from_file(&self, path: &Path, worth: &Worth) -> Result<Writer<'_>, Flaw> {
+        let mut certificates = Vec::new();
+        if self.keeps_certificates() {
+            let seal = self.store.sealer().cert_key();
+            let former = read(&self.file.path, seal, self.file.plaintext, |key, fields| {
+                if key.collection == Collection::Cert && self.tables.certs().contains(&key.id) {
+                    certificates.push((key.clone(), fields.clone()));
+                }
+            });
+            if let Err(flaw) = former.await {
+                tracing::debug!(error = chain(&flaw), "there is no former last-known-good file");
+                certificates.clear();
+            }
+        }
+        let mut writer = self.hosts(path, worth).await?;
+        for (key, fields) in &certificates {
+            writer.record(key, fields).await?;
+        }
+        Ok(writer)
+    }
+
+    /// Whether private keys may stand in the file, sealed or in clear.
+    fn keeps_certificates(&self) -> bool {
+        self.store.sealer().cert_key().has_key() || self.file.plaintext
     }
 }
 

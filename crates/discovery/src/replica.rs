@@ -166,7 +166,10 @@ impl Replica {
                 if standing.is_none() && keys.contains(&accept_key(&found.epoch)) {
                     self.note_word(&found.epoch).await;
                 }
-                self.applied = Some(found.clone());
+                // Who waits for a word to be obeyed sees it by the revision: the sweep brings it.
+                if word.is_none() {
+                    self.applied = Some(found.clone());
+                }
             }
             _ => (reading, moves) = (Reading::Now, true),
         }

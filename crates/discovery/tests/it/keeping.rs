@@ -96,6 +96,28 @@ async fn a_start_with_a_file_does_not_believe_another_store() {
     assert_eq!((again.guard(), again.tables.hosts()), (None, 1));
 }
 
+/// A host that came within the pause between two writes, and then the store was wiped: the drain still keeps it.
+#[tokio::test]
+async fn what_came_just_before_a_wipe_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = memory();
+    former_run(dir.path(), backend.clone()).await;
+    let mut world = World::with(|_| backend, file(dir.path()));
+    world.run();
+    world.settled().await;
+    world.store.put(&host("late.test", 1), Expect::Absent).await.unwrap();
+    world.settled().await;
+    world.switched.replace(memory());
+    world.hand.advance(Duration::from_secs(2));
+    world.until(|tables| tables.state().guard.is_some()).await;
+    world.stop().await;
+
+    let mut again = World::with(|_| memory(), file(dir.path()));
+    start(&mut again).await.unwrap();
+    assert_eq!((again.guard(), again.tables.hosts()), (Some("epoch_changed"), 13));
+    assert!(again.tables.certs().find("h1.test").is_some());
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_as_none() {
     let dir = tempfile::tempdir().unwrap();
