@@ -20,7 +20,7 @@ use store_redis::{RedisBackend, RedisSettings};
 use telemetry::Metrics;
 use tokio::net::TcpListener;
 
-/// How long to wait before asking an unreachable store again for its users.
+/// How long to wait before asking the store again for its users.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What a control plane shares with its process. In `gatewright up` the proxy has the same parts.
@@ -139,7 +139,8 @@ impl Api {
     }
 
     /// Serves until `shutdown` drains; then lets requests under way finish, up to the deadline. `also_ready` is what
-    /// readiness depends on besides the store; `announce` hears of the first administrator, if one is made now.
+    /// readiness depends on besides the store; `announce` hears of the first administrator when one is made: now, or
+    /// later, when the store has lost its users.
     ///
     /// # Errors
     /// When a service task dies, or `ADMIN_PASSWORD` breaks a rule.
@@ -147,7 +148,7 @@ impl Api {
         self,
         shutdown: Shutdown,
         also_ready: impl Fn() -> bool + Send + Sync + 'static,
-        announce: impl FnOnce(FirstAdmin) + Send,
+        announce: impl Fn(FirstAdmin) + Send,
     ) -> anyhow::Result<()> {
         let tasks = Tasks::new();
         let Self { settings, shared, control, listener, address, lookup } = self;
@@ -180,11 +181,16 @@ impl Api {
         tracing::info!(%address, "the API is served");
 
         let work = async {
-            if let Some(admin) = first_admin(&control, &settings, &shared.clock, &shutdown).await? {
-                announce(admin);
+            // Again and again: a store may be wiped or replaced, and then nobody could log in and accept it.
+            while !shutdown.is_draining() {
+                let made = first_admin(&control, &settings, &shared.clock, &shutdown).await?;
+                made.into_iter().for_each(&announce);
+                has_users.store(true, Ordering::Release);
+                tokio::select! {
+                    () = shared.clock.sleep(RETRY) => {}
+                    () = shutdown.draining() => {}
+                }
             }
-            has_users.store(true, Ordering::Release);
-            shutdown.draining().await;
             anyhow::Ok(())
         };
         tokio::select! {
@@ -216,6 +222,7 @@ async fn first_admin(
     clock: &Clock,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Option<FirstAdmin>> {
+    let mut told = false;
     while !shutdown.is_draining() {
         let made = control.bootstrap(&settings.admin_user, settings.admin_password.clone()).await;
         match made {
@@ -232,7 +239,9 @@ async fn first_admin(
                 anyhow::bail!("ADMIN_PASSWORD: {}", details.join("; "));
             }
             Err(error) => {
-                tracing::warn!(%error, "can't see yet whether there are users");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "can't see whether there are users; trying on");
+                }
                 tokio::select! {
                     () = clock.sleep(RETRY) => {}
                     () = shutdown.draining() => {}

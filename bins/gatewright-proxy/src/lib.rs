@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use config::{ProxySettings, StoreUrl};
-use discovery::Discovery;
+use discovery::{Discovery, StateFile};
 pub use proxy::Addresses;
 use proxy::{Proxy, Surroundings, Tables};
 use runtime::{Clock, Shutdown, Tasks};
@@ -99,6 +99,7 @@ impl DataPlane {
             version: telemetry::VERSION.to_owned(),
             addr: addresses.admin.map(|address| address.to_string()).unwrap_or_default(),
             lookup_socket: common.lookup_socket.clone(),
+            state_file: state_file(common),
         };
         let discovery = Discovery::new(store, tables.clone(), about, clock);
         let started = Arc::new(AtomicBool::new(false));
@@ -125,7 +126,11 @@ impl DataPlane {
             loaded = self.discovery.first_load(FIRST_TABLE) => {
                 if let Err(error) = loaded {
                     let cause = anyhow::Error::from(error);
-                    tracing::warn!("serving without a table, trying on: {cause:#}");
+                    let what = match self.tables.state().loaded {
+                        true => "serving the last-known-good table",
+                        false => "serving without a table",
+                    };
+                    tracing::warn!("{what}, trying on: {cause:#}");
                 }
             }
             () = shutdown.draining() => {}
@@ -144,5 +149,17 @@ impl DataPlane {
             tracing::warn!("the access log's reader is too slow: its last lines are lost");
         }
         outcome
+    }
+}
+
+/// Where the table is kept for a start without the store. An embedded store needs no such file: it is one itself, and
+/// without it the process does not start.
+fn state_file(common: &config::Common) -> Option<StateFile> {
+    match &common.store {
+        StoreUrl::Embedded(_) => None,
+        StoreUrl::Redis(_) => Some(StateFile {
+            path: common.state_dir.join("last-known-good"),
+            plaintext: common.allow_plaintext_secrets,
+        }),
     }
 }

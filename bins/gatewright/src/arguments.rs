@@ -47,6 +47,9 @@ pub(crate) enum Command {
     },
     /// Shows how the store, the proxies, the tasks and the certificates stand
     Status,
+    /// The shared store
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The local certificate authority
     #[command(subcommand)]
     Ca(Ca),
@@ -150,6 +153,19 @@ pub(crate) struct Write {
     /// Checks the change without making it
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Has proxies believe the store as it is, after it was replaced, restored or emptied
+    Accept {
+        /// Waits until every proxy runs it, at most this many seconds
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_value_t = 5, default_missing_value = "5")]
+        wait: u16,
+        /// Returns when the acceptance is written
+        #[arg(long, conflicts_with = "wait")]
+        no_wait: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use api::types::{
     Applied, Deleted, HostList, HostView, LoginAnswer, LoginRequest, LookupAnswer, StatusView,
-    Written,
+    StoreAccepted, Written,
 };
 use config::Env;
 use http::Method;
@@ -15,7 +15,9 @@ use model::Secret;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{self, Arguments, Ca, Command, Host, HostAdd, HostEdit, HostFields, Login};
+use crate::arguments::{
+    self, Arguments, Ca, Command, Host, HostAdd, HostEdit, HostFields, Login, StoreCommand,
+};
 use crate::client::{Client, segment};
 use crate::credentials::Credentials;
 use crate::failure::Failure;
@@ -54,6 +56,10 @@ impl Session<'_> {
             Command::Status => {
                 let status: StatusView = self.client()?.get("/api/status").await?;
                 self.answer(&status, tables::status)
+            }
+            Command::Store(StoreCommand::Accept { wait, no_wait }) => {
+                let write = arguments::Write { wait, no_wait, dry_run: false };
+                self.accept_store(&write).await
             }
             Command::Ca(Ca::Export { output }) => self.export_ca(output.as_deref()).await,
             // Needs no API and is done with already.
@@ -154,6 +160,13 @@ impl Session<'_> {
             self.written(&written, &written.record.deleted, done)?;
         }
         Ok(())
+    }
+
+    async fn accept_store(&self, write: &arguments::Write) -> Result<(), Failure> {
+        let path = format!("/api/store/accept{}", query(write));
+        let body = self.client()?.send(Method::POST, &path, None).await?;
+        let written: Written<StoreAccepted> = serde_json::from_slice(&body)?;
+        self.written(&written, "the store", &format!("is accepted at {}", written.record.revision))
     }
 
     async fn lookup(&self, name: &str) -> Result<(), Failure> {

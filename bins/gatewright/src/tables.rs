@@ -70,6 +70,15 @@ pub(crate) fn status(status: &StatusView) -> String {
         "version       {}\nstore         {store}\ncertificates  {} ({} due)\n",
         status.version, status.certificates, status.certificates_due
     );
+    for proxy in &status.proxies {
+        if let Some(guard) = &proxy.guard {
+            let (reason, detail) = (&guard.reason, &guard.detail);
+            out.push_str(&format!("guard         up at {}: {detail} ({reason})\n", proxy.instance));
+        }
+    }
+    if let Some(guard) = &status.guard {
+        out.push_str(&format!("              {}\n", guard.action));
+    }
     let mut proxies = table([
         "PROXY", "ADDRESS", "VERSION", "REVISION", "BEHIND", "WORKERS", "HOSTS", "CERTS",
         "REJECTED",

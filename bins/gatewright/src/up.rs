@@ -60,9 +60,10 @@ async fn run(mut settings: UpSettings) -> Result<(), Failure> {
     greet(api.address(), plane.addresses(), &data, admin)?;
 
     let ready = plane.ready();
+    let announce = |admin: FirstAdmin| drop(writeln!(stdout(), "{admin}"));
     let both = async {
         let plane = plane.run(shutdown.clone());
-        let api = api.run(shutdown.clone(), ready, |_| {});
+        let api = api.run(shutdown.clone(), ready, announce);
         tokio::try_join!(plane, api).map_err(Failure::Died)
     };
     tokio::select! {

@@ -102,6 +102,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(host::show_host, host::replace_host, host::change_host, host::delete_host))
         .routes(routes!(host::look_up))
         .routes(routes!(system::status))
+        .routes(routes!(system::accept_store))
         .routes(routes!(system::local_root))
         .routes(routes!(system::openapi))
         .routes(routes!(probe::livez))

@@ -11,7 +11,10 @@ mod user;
 pub use host::{
     Deleted, HostChange, HostCreate, HostList, HostView, LookupAnswer, LookupCandidate,
 };
-pub use status::{CertificateDue, ProxyStatus, Rejected, StatusView, StoreStatus, TaskStatus};
+pub use status::{
+    CertificateDue, GuardStatus, ProxyGuard, ProxyStatus, Rejected, StatusView, StoreAccepted,
+    StoreStatus, TaskStatus,
+};
 pub use user::{
     LoginAnswer, LoginRequest, PasswordChange, PasswordChanged, UserChange, UserCreate, UserList,
     UserView,

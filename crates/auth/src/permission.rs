@@ -4,6 +4,8 @@ use model::Role;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Permission {
+    /// Have proxies believe a store that was replaced or emptied.
+    AcceptStore,
     /// See hosts, what a name resolves to, certificates and status.
     Read,
     /// Create, change and delete hosts.
@@ -17,7 +19,7 @@ pub fn allows(role: Role, permission: Permission) -> bool {
     let least = match permission {
         Permission::Read => Role::Viewer,
         Permission::WriteHosts => Role::Manager,
-        Permission::WriteUsers => Role::Admin,
+        Permission::AcceptStore | Permission::WriteUsers => Role::Admin,
     };
     role >= least
 }
@@ -29,12 +31,17 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_table_says() {
         let table = [
-            (Role::Viewer, [true, false, false]),
-            (Role::Manager, [true, true, false]),
-            (Role::Admin, [true, true, true]),
+            (Role::Viewer, [true, false, false, false]),
+            (Role::Manager, [true, true, false, false]),
+            (Role::Admin, [true, true, true, true]),
         ];
         for (role, row) in table {
-            let permissions = [Permission::Read, Permission::WriteHosts, Permission::WriteUsers];
+            let permissions = [
+                Permission::Read,
+                Permission::WriteHosts,
+                Permission::WriteUsers,
+                Permission::AcceptStore,
+            ];
             assert_eq!(permissions.map(|p| allows(role, p)), row, "{role:?}");
         }
     }

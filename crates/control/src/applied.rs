@@ -24,6 +24,16 @@ pub struct Applied {
     pub laggards: Vec<String>,
 }
 
+/// The one doubt in which a proxy goes on taking over what is committed.
+const DROPS_HOSTS: &str = "drops_hosts";
+
+/// Whether a proxy runs everything up to a revision. One that doubts whether this is its store does not, whatever the
+/// numbers say: those of a store that went back come again.
+fn runs(report: &ProxyReport, revision: &Revision) -> bool {
+    let doubts = report.guard.as_ref().is_some_and(|guard| guard.reason != DROPS_HOSTS);
+    report.revision.includes(revision) && !doubts
+}
+
 impl Control {
     /// Waits until every worker of every live proxy runs a revision, at most `timeout`. A proxy without a report is
     /// not alive; one whose report can't be read is a laggard. Without any proxy the answer is immediate.
@@ -53,7 +63,7 @@ impl Control {
     async fn applied(&self, revision: &Revision) -> Result<Applied, Error> {
         let (reports, bad) = self.reports().await?;
         let proxies = reports.len() + bad.len();
-        let behind = reports.into_iter().filter(|report| !report.revision.includes(revision));
+        let behind = reports.into_iter().filter(|report| !runs(report, revision));
         let mut laggards: Vec<_> = behind.map(|report| report.instance).collect();
         laggards.extend(bad.into_iter().map(|bad| bad.key.id));
         laggards.sort();

@@ -31,6 +31,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod acceptance;
 mod actor;
 mod agenda;
 mod applied;
@@ -59,6 +60,7 @@ pub use runtime::TaskStatus;
 use runtime::{Activator, Clock, Shutdown, drive};
 use store::{Hints, Store};
 
+pub use acceptance::Acceptance;
 pub use actor::Actor;
 pub use applied::Applied;
 pub use error::{Error, FieldError, Subject};

@@ -60,6 +60,7 @@ impl World {
             workers: 2,
             hosts: 1,
             certs: 1,
+            guard: None,
             rejected: vec![Rejected::new(&key, "odd")],
             started_at: Timestamp::from(self.clock.now()),
             version: "1.2.3".to_owned(),

@@ -3,7 +3,8 @@
 //! It follows the store level-triggered: a hint or a timer says *look*, a read says what is so, and one function
 //! applies one record, be it the first load, a change, a reconnect or the reconcile of every minute. A record that
 //! can't be taken over is reported and keeps its last good value; it never stops the others. While the store does not
-//! answer, the tables stay and are marked stale.
+//! answer, the tables stay and are marked stale. A store that was wiped or replaced, or from which most hosts are gone, is
+//! not believed until an operator says so (`guard.rs`).
 //!
 //! Meanwhile a name that the tables don't have is asked of the control plane on this machine, if there is one.
 //!
@@ -39,9 +40,12 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod guard;
+mod kept;
 mod lookup;
 mod replica;
 mod report;
+mod sweep;
 mod wanted;
 
 use std::path::PathBuf;
@@ -51,16 +55,23 @@ use std::time::Duration;
 use model::Timestamp;
 use proxy::Tables;
 use runtime::{Clock, Shutdown};
-use store::{Hints, Key, ProxyReport, Store, Touched};
+use store::{GuardReport, Hints, Key, ProxyReport, Store, Touched};
 use tokio::sync::watch;
 
 use backoff::Backoff;
-use replica::Replica;
+use kept::{Keeper, Worth};
+use replica::{Look, Replica};
+use sweep::Reading;
 
 /// How often the log of changes is looked at without a hint: hints may be lost.
 const LOOK: Duration = Duration::from_secs(2);
 /// How often everything is read, for changes that nothing told of.
 const RECONCILE: Duration = Duration::from_secs(60);
+/// How many pages of a hasty reading come between two looks at the log.
+const PAGES: usize = 16;
+/// How long a reading that has time rests after a page, as a multiple of what the page took: with a million hosts it takes
+/// minutes and a few percent of a core, with a thousand nobody sees it.
+const REST: u32 = 24;
 
 /// What a proxy says of itself in its report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +86,19 @@ pub struct Settings {
     pub addr: String,
     /// Where to ask for names that the tables don't have while the store can't be read.
     pub lookup_socket: Option<PathBuf>,
+    /// Where it keeps what it serves for a start without the store; `None`: nowhere.
+    pub state_file: Option<StateFile>,
+}
+
+/// The last-known-good file.
+///
+/// With `CERT_KEY` it is sealed. Without, it holds private keys only if plaintext is allowed, and else no certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateFile {
+    /// Its path; a second one beside it, ending in `.new`, is there while it is written.
+    pub path: PathBuf,
+    /// Whether private keys may stand in it in clear.
+    pub plaintext: bool,
 }
 
 /// Why there is no first table yet.
@@ -94,6 +118,9 @@ pub struct Discovery {
     replica: Replica,
     hints: Hints,
     report: watch::Sender<Option<ProxyReport>>,
+    worth: watch::Sender<Option<Worth>>,
+    /// What the last-known-good file holds, once it was looked at.
+    restored: Option<Option<Worth>>,
     settings: Settings,
     started_at: Timestamp,
     store: Store,
@@ -107,8 +134,10 @@ impl Discovery {
         Self {
             // Before anything is read, so that no change falls between.
             hints: store.backend().watch(),
-            replica: Replica::new(store.clone(), tables.clone()),
+            replica: Replica::new(store.clone(), tables.clone(), clock.clone()),
             report: watch::Sender::new(None),
+            worth: watch::Sender::new(None),
+            restored: None,
             settings,
             started_at: clock.now().into(),
             store,
@@ -118,16 +147,18 @@ impl Discovery {
     }
 
     /// Loads the tables, trying for at most `patience`. Not needed before [`run`](Self::run), which loads them too:
-    /// it lets a daemon start with a table when the store is well, and start without one when it is not. Cancel safe.
+    /// it lets a daemon start with a table when the store is well, and start with the last-known-good one or without when it
+    /// is not. Cancel safe.
     ///
     /// # Errors
-    /// The last failure; the tables are marked stale and not loaded.
+    /// The last failure; the tables are marked stale, and are loaded only from the last-known-good file.
     pub async fn first_load(&mut self, patience: Duration) -> Result<(), Error> {
+        self.restore().await;
         let end = self.clock.sleep(patience);
         let mut last = None;
         let load = async {
             let mut backoff = Backoff::default();
-            while let Err(error) = self.replica.catch_up(true).await {
+            while let Err(error) = self.replica.catch_up(Reading::Now).await {
                 last = Some(error);
                 self.clock.sleep(backoff.next()).await;
             }
@@ -146,70 +177,167 @@ impl Discovery {
 
     /// Follows the store until the drain; then takes the report back.
     pub async fn run(mut self, shutdown: Shutdown) {
+        self.restore().await;
+        let mut keeper = self.keeper();
         let (store, clock) = (self.store.clone(), self.clock.clone());
         let report = report::keep(&store, self.report.subscribe(), &clock);
         let tables = self.tables.clone();
         let wanted = wanted::forward(&store, &tables, &clock);
         let socket = self.settings.lookup_socket.clone();
         let lookup = lookup::serve(socket.as_deref(), &tables, store.sealer());
-        // None of the four ever ends.
+        let keeping = async {
+            match &mut keeper {
+                Some(keeper) => keeper.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        // None of them ever ends.
         tokio::select! {
+            () = keeping => {}
             () = self.follow() => {}
             () = report => {}
             () = wanted => {}
             () = lookup => {}
             () = shutdown.draining() => {}
         }
-        report::withdraw(&store, &self.settings.instance, &clock).await;
+        let last = async {
+            if let Some(keeper) = &mut keeper {
+                keeper.last().await;
+            }
+        };
+        tokio::join!(last, report::withdraw(&store, &self.settings.instance, &clock));
+    }
+
+    /// Loads the last-known-good file, once. One that can't be used is as none.
+    async fn restore(&mut self) {
+        if self.restored.is_some() {
+            return;
+        }
+        self.restored = Some(None);
+        let Some(file) = self.settings.state_file.clone() else { return };
+        let path = file.path.display();
+        match kept::restore(&file, &mut self.replica).await {
+            Ok(true) => {
+                let hosts = self.tables.hosts();
+                tracing::info!(%path, hosts, "the last-known-good table is loaded");
+                self.restored = Some(self.worth());
+                self.publish();
+            }
+            Ok(false) => {}
+            Err(flaw) => {
+                let error = chain(&flaw);
+                tracing::error!(%path, error, "the last-known-good file is refused; starting as without one");
+            }
+        }
+    }
+
+    fn keeper(&self) -> Option<Keeper> {
+        let file = self.settings.state_file.clone()?;
+        Some(Keeper {
+            file,
+            store: self.store.clone(),
+            tables: self.tables.clone(),
+            clock: self.clock.clone(),
+            worth: self.worth.subscribe(),
+            kept: self.restored.clone().flatten(),
+        })
+    }
+
+    fn worth(&self) -> Option<Worth> {
+        Some(Worth {
+            changes: self.replica.changes(),
+            revision: self.replica.applied()?.clone(),
+            accepted_at: self.replica.accepted_at(),
+        })
     }
 
     async fn follow(&mut self) {
         let mut backoff = Backoff::default();
-        let mut everything = false;
+        let mut reading = Reading::No;
         let mut reconcile = Box::pin(self.clock.sleep(RECONCILE));
+        let mut rest = Box::pin(self.clock.sleep(Duration::ZERO));
+        let mut rested = true;
         loop {
             let touched = match self.hints.touched() {
                 Touched::Everything => {
-                    everything = true;
+                    reading = Reading::Now;
+                    self.replica.sweep_again();
                     Vec::new()
                 }
                 Touched::Keys(keys) => keys,
             };
-            match self.catch_up(everything, &touched).await {
-                Ok(()) => {
+            let began = self.clock.now();
+            match self.turn(reading, &touched, rested).await {
+                Ok(look) => {
                     self.publish();
                     backoff = Backoff::default();
-                    if everything {
-                        reconcile = Box::pin(self.clock.sleep(RECONCILE));
-                        everything = false;
+                    reading = if look == Look::Again { Reading::Now } else { Reading::No };
+                    if look == Look::Again {
+                        continue;
                     }
                 }
                 Err(error) => {
                     if self.replica.mark_stale() {
                         tracing::warn!(error = chain(&error), "the store can't be read");
                     }
+                    self.replica.sweep = None;
                     tokio::select! {
                         () = self.clock.sleep(backoff.next()) => {}
                         // A reconnect is a hint.
                         () = self.hints.next() => {}
                     }
                     // Whatever happened meanwhile, and whoever did it.
-                    everything = true;
+                    reading = Reading::Now;
                     continue;
                 }
             }
+            let pause = match self.replica.reading() {
+                Reading::No => LOOK,
+                Reading::Now => {
+                    reconcile = Box::pin(self.clock.sleep(RECONCILE));
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Reading::Spread => {
+                    if std::mem::take(&mut rested) {
+                        let took = self.clock.now().duration_since(began).unwrap_or_default();
+                        rest = Box::pin(self.clock.sleep(took * REST));
+                    }
+                    LOOK
+                }
+            };
             tokio::select! {
                 () = self.hints.next() => {}
-                () = self.clock.sleep(LOOK) => {}
-                () = &mut reconcile => everything = true,
+                () = self.clock.sleep(pause) => {}
+                () = &mut rest, if !rested => rested = true,
+                () = &mut reconcile => {
+                    reconcile = Box::pin(self.clock.sleep(RECONCILE));
+                    reading = Reading::Spread;
+                    rested = true;
+                }
             }
         }
     }
 
-    /// By what the store's log tells, and by reading what was `touched` behind its back.
-    async fn catch_up(&mut self, everything: bool, touched: &[Key]) -> Result<(), store::Error> {
-        self.replica.read(touched).await?;
-        self.replica.catch_up(everything).await
+    /// One look at the log, and at some pages when everything is being read.
+    async fn turn(
+        &mut self,
+        reading: Reading,
+        touched: &[Key],
+        rested: bool,
+    ) -> Result<Look, store::Error> {
+        let mut look = self.replica.look(reading, touched).await?;
+        let pages = match self.replica.reading() {
+            Reading::Now => PAGES,
+            Reading::Spread => usize::from(rested),
+            Reading::No => 0,
+        };
+        for _ in 0..pages {
+            if self.replica.step().await? == Look::Again {
+                look = Look::Again;
+            }
+        }
+        Ok(look)
     }
 
     /// Puts the first report in the store before anybody is told that this proxy serves: who waits for a change to be
@@ -221,8 +349,18 @@ impl Discovery {
         }
     }
 
-    /// Hands the report on when it says something new.
+    /// Hands the report on when it says something new, and what is worth keeping when the store is believed.
     fn publish(&self) {
+        let state = self.tables.state();
+        if state.loaded && !state.stale && state.guard.is_none() {
+            let worth = self.worth();
+            self.worth.send_if_modified(|old| {
+                *old != worth && {
+                    *old = worth;
+                    true
+                }
+            });
+        }
         let Some(revision) = self.replica.applied().cloned() else { return };
         let report = ProxyReport {
             instance: self.settings.instance.clone(),
@@ -230,6 +368,12 @@ impl Discovery {
             workers: self.settings.workers,
             hosts: self.tables.hosts() as u64,
             certs: self.tables.certs().len() as u64,
+            guard: state.guard.as_ref().map(|guard| GuardReport {
+                reason: guard.reason.to_owned(),
+                detail: guard.detail.clone(),
+                seen: guard.seen.clone(),
+                since: guard.since,
+            }),
             rejected: self.replica.rejected(),
             started_at: self.started_at,
             version: self.settings.version.clone(),

@@ -18,8 +18,8 @@ pub(crate) async fn forward(store: &Store, tables: &Tables, clock: &Clock) {
         let window = clock.sleep(Duration::from_secs(1));
         for _ in 0..BUDGET {
             let name = tables.wanted().next().await;
-            // Asked for twice, or just arrived.
-            if tables.certs().find(name.as_str()).is_none() {
+            // Asked for twice, or just arrived. A store that is not believed is asked for nothing.
+            if tables.state().guard.is_none() && tables.certs().find(name.as_str()).is_none() {
                 ask(store, name, clock).await;
             }
         }

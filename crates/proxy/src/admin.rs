@@ -115,6 +115,14 @@ impl Admin {
     fn table(&self) -> Response<Full<Bytes>> {
         let state = self.tables.state();
         let revision = state.revision.as_ref();
+        let guard = state.guard.as_ref().map(|guard| {
+            serde_json::json!({
+                "reason": guard.reason,
+                "detail": guard.detail,
+                "seen": guard.seen.to_string(),
+                "since": guard.since.to_string(),
+            })
+        });
         let table = serde_json::json!({
             "epoch": revision.map(|revision| revision.epoch.as_str()),
             "n": revision.map(|revision| revision.n),
@@ -123,6 +131,7 @@ impl Admin {
             "digest": self.tables.digest().to_string(),
             "loaded": state.loaded,
             "stale": state.stale,
+            "guard": guard,
         });
         json(&table)
     }

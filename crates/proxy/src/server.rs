@@ -19,7 +19,7 @@ use crate::listen::{Addresses, Sockets, bind, bind_admin};
 use crate::meters::{Families, Meters};
 use crate::time::Time;
 use crate::worker::{Parts, Worker};
-use crate::{Error, Settings, Tables, admin, conn};
+use crate::{Error, Settings, StoreGuard, Tables, admin, conn};
 
 /// When to ask a silent client's kernel whether it is still there.
 const KEEPALIVE: TcpKeepalive =
@@ -303,6 +303,17 @@ fn watch_tables(metrics: &Metrics, tables: &Arc<Tables>, tasks: &[Tasks]) {
         "1 while the store can't be read.",
         move |samples| {
             samples.push(&[], u8::from(of.state().stale));
+        },
+    );
+    let of = tables.clone();
+    metrics.sampled_gauge(
+        "gatewright_store_guard",
+        "1 while the store is not believed for this reason and the table is kept.",
+        move |samples| {
+            let standing = of.state().guard.as_ref().map(|guard| guard.reason);
+            for reason in StoreGuard::REASONS {
+                samples.push(&[("reason", reason)], u8::from(standing == Some(reason)));
+            }
         },
     );
     let of = tasks.to_vec();

@@ -58,6 +58,27 @@ pub struct TableState {
     pub revision: Option<Revision>,
     /// Whether the store can't be read, so that it may have moved on.
     pub stale: bool,
+    /// Why the store is not believed and the tables are kept; `None` when it is believed.
+    pub guard: Option<StoreGuard>,
+}
+
+/// Why the store is not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreGuard {
+    /// One of [`StoreGuard::REASONS`].
+    pub reason: &'static str,
+    /// The same for people, with revisions and numbers.
+    pub detail: String,
+    /// The revision of the store when the doubt began.
+    pub seen: Revision,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl StoreGuard {
+    /// What can make a store doubtful: it says nothing of its past, it is another one, it lacks what it had, or most hosts
+    /// are gone from it.
+    pub const REASONS: [&str; 4] = ["epoch_missing", "epoch_changed", "went_back", "drops_hosts"];
 }
 
 impl TableState {
@@ -170,6 +191,16 @@ impl Tables {
         let hosts = self.hosts.load();
         let candidates = hosts.candidates(name);
         candidates.iter().map(|one| (one.pattern.to_owned(), one.why.to_string())).collect()
+    }
+
+    /// Whether a host of exactly this pattern is routed.
+    pub fn has_host(&self, pattern: &str) -> bool {
+        self.hosts.load().get(pattern).is_some()
+    }
+
+    /// Every routed host as it is now; costs nothing to take, and later changes don't touch it.
+    pub fn snapshot(&self) -> Arc<HostTree<Arc<Route>>> {
+        self.hosts.load_full()
     }
 
     /// The certificates.

@@ -113,12 +113,12 @@ impl Connection {
         let writer = self.writer.with_options(&self.options());
         // Asked beside the commit, so that it costs no time of its own.
         let (answer, replicas) = tokio::join!(
-            self.run::<Vec<String>>(&self.writer, Kind::Writes, script, keys, arguments),
-            Replicas::count(&writer, self.slot),
+            Box::pin(self.run::<Vec<String>>(&self.writer, Kind::Writes, script, keys, arguments)),
+            Box::pin(Replicas::count(&writer, self.slot)),
         );
         let answer = answer?;
         if answer.first().is_some_and(|word| word == "ok") && replicas > 0 {
-            self.replicas.confirm(&writer, self.slot).await?;
+            Box::pin(self.replicas.confirm(&writer, self.slot)).await?;
         }
         Ok(answer)
     }

@@ -6,7 +6,7 @@ use fred::types::Value;
 use serde_json::json;
 use store::{Action, Collection, Error, Fields, Key, Op, ScanPage};
 
-use crate::answer::{failed, is_not_allowed};
+use crate::answer::is_not_allowed;
 use crate::backend::Link;
 use crate::scan;
 
@@ -140,7 +140,7 @@ async fn copies(link: &Link, which: &str, ids: &[String]) -> Result<Vec<Option<S
     let record = |id: &String| link.layout.record(&Key::new(Collection::Cert, id.as_str()));
     let keys = ids.iter().flat_map(|id| [record(id), latest(id)]).collect();
     let arguments = vec![Value::from(which)];
-    match link.connection.run(&link.scripts.copies, keys, arguments).await {
+    match link.connection.read(&link.scripts.copies, keys, arguments).await {
         Ok(copies) => {
             let copies: Vec<Value> = copies;
             Ok(copies.into_iter().map(Value::into_string).collect())
@@ -154,7 +154,7 @@ async fn copies(link: &Link, which: &str, ids: &[String]) -> Result<Vec<Option<S
             }
             Ok(vec![None; ids.len()])
         }
-        Err(error) => Err(failed("reading certificates of older programs", error)),
+        Err(error) => Err(link.failed("reading certificates of older programs", error)),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::script::Change;
 
 /// How many ids to ask for at once. The same for every page: a page that ends inside a batch is continued by asking
 /// for that batch again.
-const BATCH: &str = "512";
+const BATCH: usize = 512;
 
 /// One page of a collection. Its cursor is `<cursor of SSCAN>[:<last id taken of that batch>]`.
 pub(crate) async fn page(
@@ -42,7 +42,8 @@ pub(crate) async fn page(
         if next == "0" {
             return Ok(page);
         }
-        if page.records.len() == limit {
+        // No room for another batch: better a shorter page than to ask for that batch twice.
+        if page.records.len() + BATCH > limit {
             page.next = Some(next);
             return Ok(page);
         }
@@ -57,7 +58,8 @@ async fn batch(
 ) -> Result<(String, Vec<String>), Error> {
     let command = CustomCommand::new_static("SSCAN", ClusterHash::FirstKey, false);
     let index = link.layout.index(collection);
-    let arguments = vec![index.as_str(), cursor, "COUNT", BATCH];
+    let count = BATCH.to_string();
+    let arguments = vec![index.as_str(), cursor, "COUNT", count.as_str()];
     let answer = link.connection.client.custom(command, arguments).await;
     answer.map_err(|error| link.failed("listing a collection", error))
 }

@@ -25,13 +25,15 @@ pub enum Collection {
     LocalCa,
     /// What each live proxy runs, by instance. Leases: not part of the revision.
     Proxy,
+    /// An operator's word that a store is to be believed, by epoch.
+    StoreAccept,
     /// Accounts, by name.
     User,
 }
 
 impl Collection {
     /// Every collection.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AuthToken,
         Self::Cert,
         Self::CertWanted,
@@ -39,6 +41,7 @@ impl Collection {
         Self::Host,
         Self::LocalCa,
         Self::Proxy,
+        Self::StoreAccept,
         Self::User,
     ];
 
@@ -52,6 +55,7 @@ impl Collection {
             Self::Host => "Host",
             Self::LocalCa => "LocalCa",
             Self::Proxy => "Proxy",
+            Self::StoreAccept => "StoreAccept",
             Self::User => "User",
         }
     }

@@ -51,7 +51,7 @@ pub use error::{BadRecord, Cause, Error, SealError};
 pub use hints::{HintSender, Hints, Touched};
 pub use key::{Collection, Fields, Key, etag};
 pub use memory::MemoryBackend;
-pub use record::{LocalCaRecord, ProxyReport, Record, Rejected};
+pub use record::{GuardReport, LocalCaRecord, ProxyReport, Record, Rejected, StoreAccept};
 pub use seal::{Seal, Sealer};
 pub use store::{Page, Store, Versioned, Written};
 pub use txn::{Action, Expect, Op, Txn};

@@ -104,6 +104,47 @@ impl Seal {
         self.key.is_some()
     }
 
+    /// The id by which what this key sealed is known; `None` without a key.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key.as_ref().map(|(id, _)| id.as_str())
+    }
+
+    /// Seals bytes that are kept elsewhere than in a record, in place: the nonce goes before, the tag behind them. They open
+    /// only with the same `context`.
+    ///
+    /// # Errors
+    /// [`SealError::NoKey`] when there is no key, whether plaintext is allowed or not.
+    pub fn seal_bytes(&self, context: &[u8], bytes: Vec<u8>) -> Result<Vec<u8>, SealError> {
+        let (_, cipher) = self.key.as_ref().ok_or(SealError::NoKey { key: self.name })?;
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).map_err(|_| SealError::Unspecified)?;
+        let mut bytes = bytes;
+        cipher
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context),
+                &mut bytes,
+            )
+            .map_err(|_| SealError::Unspecified)?;
+        bytes.splice(..0, nonce);
+        Ok(bytes)
+    }
+
+    /// What [`Seal::seal_bytes`] sealed under this `context`.
+    ///
+    /// # Errors
+    /// [`SealError::NoKey`], [`SealError::Malformed`], [`SealError::Tampered`].
+    pub fn open_bytes(&self, context: &[u8], mut sealed: Vec<u8>) -> Result<Vec<u8>, SealError> {
+        let (_, cipher) = self.key.as_ref().ok_or(SealError::NoKey { key: self.name })?;
+        let (nonce, body) = sealed.split_at_mut_checked(NONCE_LEN).ok_or(SealError::Malformed)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Malformed)?;
+        let opened = cipher.open_in_place(nonce, Aad::from(context), body);
+        let length = opened.map_err(|_| SealError::Tampered)?.len();
+        sealed.truncate(NONCE_LEN + length);
+        sealed.drain(..NONCE_LEN);
+        Ok(sealed)
+    }
+
     /// The text to store for a secret in the record `key`.
     ///
     /// # Errors
@@ -233,6 +274,21 @@ mod tests {
             let altered = String::from_utf8(bytes).unwrap();
             assert!(ours.open(&key("a"), &altered).is_err(), "{at}");
         }
+    }
+
+    #[test]
+    fn bytes_open_in_their_context_only() {
+        let ours = seal(Some(A), false);
+        let sealed = ours.seal_bytes(b"one", b"some bytes".to_vec()).unwrap();
+        assert!(!sealed.windows(4).any(|part| part == b"some"));
+        assert_eq!(ours.open_bytes(b"one", sealed.clone()).unwrap(), b"some bytes");
+        assert!(matches!(ours.open_bytes(b"two", sealed.clone()), Err(SealError::Tampered)));
+        assert!(ours.open_bytes(b"one", sealed[..11].to_vec()).is_err());
+        assert!(seal(Some(B), false).open_bytes(b"one", sealed.clone()).is_err());
+        assert!(matches!(
+            seal(None, true).open_bytes(b"one", sealed),
+            Err(SealError::NoKey { .. })
+        ));
     }
 
     #[test]

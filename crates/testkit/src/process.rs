@@ -1,4 +1,5 @@
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -53,6 +54,10 @@ pub fn soak() -> bool {
 /// Standard output and error go to `<name>.out` and `<name>.err` in the directory given at the start.
 pub struct Process {
     name: String,
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    directory: Option<PathBuf>,
     child: Child,
     out: PathBuf,
     err: PathBuf,
@@ -61,22 +66,37 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`, nothing of this process's environment but `PATH` and what the command sets itself.
-    pub fn spawn(name: &str, mut command: Command, dir: &Path) -> Self {
+    pub fn spawn(name: &str, command: Command, dir: &Path) -> Self {
         let (out, err) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
-        let own: Vec<_> = command
+        let environment: Vec<_> = command
             .get_envs()
             .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
             .collect();
-        let child = command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(own)
-            .stdin(Stdio::null())
-            .stdout(File::create(&out).expect("the directory is writable"))
-            .stderr(File::create(&err).expect("the directory is writable"))
-            .spawn()
-            .unwrap_or_else(|error| panic!("{name}: {:?}: {error}", command.get_program()));
-        Self { name: name.to_owned(), child, out, err, exit: None }
+        let child = run(command, &environment, [&out, &err], false);
+        let command = command_of(&child.1);
+        Self {
+            name: name.to_owned(),
+            program: command.0,
+            arguments: command.1,
+            environment,
+            directory: command.2,
+            child: child.0,
+            out,
+            err,
+            exit: None,
+        }
+    }
+
+    /// Starts it again as it was started, once it has ended; what it writes is added to what is there.
+    pub fn restart(&mut self) {
+        assert!(self.ended().is_some(), "{} still runs", self.name);
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        (self.child, _) = run(command, &self.environment, [&self.out, &self.err], true);
+        self.exit = None;
     }
 
     /// Its process id.
@@ -184,6 +204,39 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// Starts `command` with nothing in its environment but `PATH` and `environment`; hands the command back, too.
+fn run(
+    mut command: Command,
+    environment: &[(OsString, OsString)],
+    streams: [&Path; 2],
+    append: bool,
+) -> (Child, Command) {
+    let [out, err] = streams.map(|path| {
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).append(append).truncate(!append);
+        options.open(path).expect("the directory is writable")
+    });
+    let child = command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
+    (child, command)
+}
+
+/// What makes a command: program, arguments, directory.
+fn command_of(command: &Command) -> (OsString, Vec<OsString>, Option<PathBuf>) {
+    (
+        command.get_program().to_owned(),
+        command.get_args().map(ToOwned::to_owned).collect(),
+        command.get_current_dir().map(Path::to_path_buf),
+    )
 }
 
 fn read(path: &Path) -> String {

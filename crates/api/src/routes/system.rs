@@ -3,11 +3,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 
-use super::answer;
+use super::{answer, written};
 use crate::App;
 use crate::error::Failure;
-use crate::extract::Caller;
-use crate::types::StatusView;
+use crate::extract::{Caller, Parameters};
+use crate::reader::Errors;
+use crate::types::{StatusView, StoreAccepted, Written};
 
 /// How the whole stands: the store, the proxies, background tasks, certificates due.
 #[utoipa::path(get, path = "/api/status", tag = "system", operation_id = "status",
@@ -18,6 +19,24 @@ pub(crate) async fn status(
 ) -> Result<Response, Failure> {
     let status = app.control.status(&actor).await?;
     answer(StatusCode::OK, None, &StatusView::from(status))
+}
+
+/// Has proxies whose guard is up believe the store as it is now. For administrators.
+#[utoipa::path(post, path = "/api/store/accept", tag = "system", operation_id = "accept_store",
+    params(crate::openapi::WaitQuery),
+    responses((status = 200, body = Written<StoreAccepted>, description = "It is accepted.")))]
+pub(crate) async fn accept_store(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    parameters: Parameters,
+) -> Result<Response, Failure> {
+    let mut errors = Errors::default();
+    let asked = parameters.wait(&mut errors);
+    errors.check(Some(()))?;
+    let accepted = app.control.accept_store(&actor).await?;
+    let revision = accepted.revision.clone();
+    let body = written(&app.control, &revision, asked, StoreAccepted::from(accepted)).await?;
+    answer(StatusCode::OK, None, &body)
 }
 
 /// The root certificate of the local authority, for clients to trust. It is public: no login is needed.

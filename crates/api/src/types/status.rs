@@ -11,6 +11,9 @@ pub struct StatusView {
     pub version: String,
     /// The shared store.
     pub store: StoreStatus,
+    /// Which proxies don't believe the store; null when all do.
+    #[schema(required = true)]
+    pub guard: Option<GuardStatus>,
     /// The live proxies, by instance.
     pub proxies: Vec<ProxyStatus>,
     /// The background tasks of this control plane.
@@ -32,6 +35,55 @@ pub struct StoreStatus {
     #[schema(required = true)]
     pub revision: Option<String>,
 }
+
+/// Some proxies don't believe the store: it was replaced, or most hosts are gone from it. They serve what they have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GuardStatus {
+    /// Which proxies, by instance.
+    pub proxies: Vec<String>,
+    /// What to do.
+    pub action: String,
+}
+
+/// Why a proxy does not believe the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProxyGuard {
+    /// `epoch_missing`, `epoch_changed`, `went_back` or `drops_hosts`.
+    pub reason: String,
+    /// The same for people.
+    pub detail: String,
+    /// The revision of the store when the proxy began to doubt.
+    pub seen: String,
+    /// Since when (RFC 3339).
+    #[schema(format = DateTime)]
+    pub since: String,
+}
+
+/// The store is accepted as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoreAccepted {
+    /// The revision that has the acceptance.
+    pub revision: String,
+    /// Who gave it.
+    pub accepted_by: String,
+    /// When (RFC 3339).
+    #[schema(format = DateTime)]
+    pub accepted_at: String,
+}
+
+impl From<control::Acceptance> for StoreAccepted {
+    fn from(accepted: control::Acceptance) -> Self {
+        Self {
+            revision: accepted.revision.to_string(),
+            accepted_by: accepted.accepted_by.to_string(),
+            accepted_at: accepted.accepted_at.to_string(),
+        }
+    }
+}
+
+/// What an operator reads when a guard is up.
+const ACTION: &str = "These proxies keep what they have and take over nothing more. If the store is the right one as it is, \
+    accept it: gatewright store accept (POST /api/store/accept). Otherwise bring the right store back.";
 
 /// A live proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -56,6 +108,9 @@ pub struct ProxyStatus {
     pub hosts: u64,
     /// How many certificates its table holds.
     pub certificates: u64,
+    /// Why it does not believe the store and keeps what it has; null when it does.
+    #[schema(required = true)]
+    pub guard: Option<ProxyGuard>,
     /// Records it could not take over; it keeps their last good value.
     pub rejected: Vec<Rejected>,
 }
@@ -112,6 +167,7 @@ impl From<control::Status> for StatusView {
                 reachable: status.store.is_some(),
                 revision: status.store.map(|revision| revision.to_string()),
             },
+            guard: guard(&status.proxies),
             proxies: status.proxies.into_iter().map(proxy).collect(),
             tasks: status.tasks.into_iter().map(task).collect(),
             certificates: status.certificates,
@@ -121,9 +177,21 @@ impl From<control::Status> for StatusView {
     }
 }
 
+fn guard(proxies: &[control::ProxyStatus]) -> Option<GuardStatus> {
+    let guarded = proxies.iter().filter(|proxy| proxy.report.guard.is_some());
+    let guarded: Vec<_> = guarded.map(|proxy| proxy.report.instance.clone()).collect();
+    (!guarded.is_empty()).then(|| GuardStatus { proxies: guarded, action: ACTION.to_owned() })
+}
+
 fn proxy(proxy: control::ProxyStatus) -> ProxyStatus {
     let control::ProxyStatus { report, lag } = proxy;
     let rejected = report.rejected.into_iter();
+    let guard = report.guard.map(|guard| ProxyGuard {
+        reason: guard.reason,
+        detail: guard.detail,
+        seen: guard.seen.to_string(),
+        since: guard.since.to_string(),
+    });
     ProxyStatus {
         instance: report.instance,
         version: report.version,
@@ -134,6 +202,7 @@ fn proxy(proxy: control::ProxyStatus) -> ProxyStatus {
         workers: report.workers,
         hosts: report.hosts,
         certificates: report.certs,
+        guard,
         rejected: rejected.map(|one| Rejected { key: one.key, reason: one.reason }).collect(),
     }
 }

@@ -11,5 +11,6 @@ mod envelope;
 mod hosts;
 mod inputs;
 mod sessions;
+mod store;
 mod world;
 mod writes;

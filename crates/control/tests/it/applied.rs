@@ -13,6 +13,7 @@ async fn report(world: &World, instance: &str, revision: &Revision) {
         workers: 2,
         hosts: 0,
         certs: 0,
+        guard: None,
         rejected: Vec::new(),
         started_at: Timestamp::from(world.clock.now()),
         version: "1".to_owned(),

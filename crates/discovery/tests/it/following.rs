@@ -158,24 +158,6 @@ async fn who_is_too_far_behind_reads_everything() {
 }
 
 #[tokio::test]
-async fn a_replaced_store_is_read_whole() {
-    let mut world = World::new(memory);
-    world.store.put(&host("old.test", 1), Expect::Absent).await.unwrap();
-    world.run();
-    let before = world.settled().await.revision;
-
-    let other = World::new(memory);
-    other.store.put(&host("new.test", 1), Expect::Absent).await.unwrap();
-    world.switched.replace(other.store.backend().clone());
-    world.hand.advance(Duration::from_secs(2));
-    world.until(|tables| tables.route("new.test").is_some()).await;
-    world.until(|tables| tables.route("old.test").is_none()).await;
-    let after = world.tables.state().revision.clone().unwrap();
-    assert_ne!(before.epoch, after.epoch);
-    world.stop().await;
-}
-
-#[tokio::test]
 async fn what_was_edited_behind_the_log_is_read_when_told_of() {
     let mut memory = None;
     let mut world = World::new(|clock| {

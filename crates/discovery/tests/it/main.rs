@@ -3,4 +3,6 @@
 
 mod converging;
 mod following;
+mod guarding;
+mod keeping;
 mod support;

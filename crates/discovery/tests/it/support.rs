@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use certs::{CertTable, LocalCa};
-use discovery::{Discovery, Settings};
+use discovery::{Discovery, Settings, StateFile};
 use model::{CertRecord, Host, Revision, Timestamp};
 use proxy::{Digest, Tables};
 use runtime::{Clock, ManualClock, Shutdown, Tasks};
 use store::{
-    Backend, BoxFuture, Changes, Collection, Error, Fields, Hints, Key, Lease, ProxyReport, Record,
-    ScanPage, Sealer, Store, Txn,
+    Backend, BoxFuture, Changes, Collection, Error, Expect, Fields, Hints, Key, Lease, ProxyReport,
+    Record, ScanPage, Sealer, Store, StoreAccept, Txn,
 };
 
 pub(crate) const INSTANCE: &str = "proxy-1";
@@ -123,6 +123,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(make: impl FnOnce(Clock) -> Arc<dyn Backend>) -> Self {
+        Self::with(make, None)
+    }
+
+    /// With a last-known-good file.
+    pub(crate) fn with(
+        make: impl FnOnce(Clock) -> Arc<dyn Backend>,
+        state_file: Option<StateFile>,
+    ) -> Self {
         let (clock, hand) = Clock::manual(SystemTime::UNIX_EPOCH + START);
         let backend = make(clock.clone());
         let switched = Switched::new(backend.clone());
@@ -130,7 +138,8 @@ impl World {
             Store::new(backend, Sealer::new(None, None, true).unwrap(), clock.clone())
         };
         let tables = Arc::new(Tables::new(Arc::new(CertTable::new(now(&clock)).unwrap())));
-        let settings = Settings { instance: INSTANCE.into(), workers: 2, ..Settings::default() };
+        let settings =
+            Settings { instance: INSTANCE.into(), workers: 2, state_file, ..Settings::default() };
         let followed = store(switched.clone());
         let discovery = Discovery::new(followed, tables.clone(), settings, clock.clone());
         Self {
@@ -154,6 +163,21 @@ impl World {
     pub(crate) async fn stop(&self) {
         self.shutdown.drain();
         self.tasks.wait().await;
+    }
+
+    /// Says as an operator that this store is to be believed.
+    pub(crate) async fn accept(&self, store: &Store) -> Revision {
+        let word = StoreAccept {
+            revision: store.backend().revision().await.unwrap(),
+            accepted_by: "admin".parse().unwrap(),
+            accepted_at: now(&self.clock),
+        };
+        store.put(&word, Expect::Any).await.unwrap().revision
+    }
+
+    /// The reason for which the guard is up.
+    pub(crate) fn guard(&self) -> Option<&'static str> {
+        self.tables.state().guard.as_ref().map(|guard| guard.reason)
     }
 
     pub(crate) fn cert(&self, name: &str) -> CertRecord {

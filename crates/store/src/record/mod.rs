@@ -8,6 +8,7 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 
 use crate::{BadRecord, Cause, Collection, Error, Fields, Key, Sealer};
 
+mod accept;
 mod account;
 mod cert;
 mod host;
@@ -16,8 +17,9 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+pub use accept::StoreAccept;
 pub use local_ca::LocalCaRecord;
-pub use report::{ProxyReport, Rejected};
+pub use report::{GuardReport, ProxyReport, Rejected};
 
 /// A type that is kept as a record of one collection.
 ///

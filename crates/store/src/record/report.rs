@@ -17,6 +17,8 @@ pub struct ProxyReport {
     pub hosts: u64,
     /// How many certificates its table holds.
     pub certs: u64,
+    /// Why it does not believe the store and keeps what it has; `None` when it does.
+    pub guard: Option<GuardReport>,
     /// Records it could not take over, with the reason; it keeps their last good value.
     pub rejected: Vec<Rejected>,
     /// Since when it runs.
@@ -25,6 +27,19 @@ pub struct ProxyReport {
     pub version: String,
     /// Where its admin port listens.
     pub addr: String,
+}
+
+/// Why a proxy does not believe the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardReport {
+    /// What made it doubt, one word: `epoch_missing`, `epoch_changed`, `went_back` or `drops_hosts`.
+    pub reason: String,
+    /// The same for people, with revisions and numbers.
+    pub detail: String,
+    /// The revision of the store when it began to doubt.
+    pub seen: Revision,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A record that a proxy could not take over.
@@ -51,6 +66,7 @@ impl Record for ProxyReport {
         "workers",
         "hosts",
         "certs",
+        "guard",
         "rejected",
         "started_at",
         "version",
@@ -62,7 +78,9 @@ impl Record for ProxyReport {
     }
 
     fn to_fields(&self, _: &Sealer) -> Result<Fields, Error> {
-        Ok(Writer::default()
+        let guard = self.guard.as_ref();
+        let writer = guard.into_iter().fold(Writer::default(), |to, it| to.set_json("guard", it));
+        Ok(writer
             .set("instance", &self.instance)
             .set("revision", &self.revision)
             .set("workers", self.workers)
@@ -84,6 +102,7 @@ impl Record for ProxyReport {
             workers: reader.parse("workers")?,
             hosts: reader.parse("hosts")?,
             certs: reader.parse("certs")?,
+            guard: reader.json("guard")?,
             rejected: reader.json("rejected")?,
             started_at: reader.millis("started_at")?,
             version: text("version"),

@@ -77,12 +77,24 @@ fn every_record_reads_as_written() {
     let ca = LocalCaRecord { cert_pem: "root".to_owned(), key_pem: pem(), created_at: at(1) };
     assert!(survives(&ca)["key_pem"].starts_with("gw1:"));
 
+    survives(&StoreAccept {
+        revision: "4f2a-9:17".parse().unwrap(),
+        accepted_by: username(),
+        accepted_at: at(5),
+    });
+
     survives(&ProxyReport {
         instance: "one".to_owned(),
         revision: unborn(),
         workers: 2,
         hosts: 3,
         certs: 4,
+        guard: Some(GuardReport {
+            reason: "went_back".to_owned(),
+            detail: "it went back".to_owned(),
+            seen: unborn(),
+            since: at(3),
+        }),
         rejected: vec![Rejected::new(&Key::new(Collection::Host, "x"), "it is odd")],
         started_at: at(1),
         version: "1.0".to_owned(),

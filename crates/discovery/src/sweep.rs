@@ -1,0 +1,177 @@
+//! Reading everything, page by page: for the first load, after a gap, and now and then for what nothing told of.
+
+use model::{Revision, Timestamp};
+use store::{Collection, Key, ScanPage};
+use tokio::task::JoinSet;
+
+use crate::guard::{self, Doubt};
+use crate::replica::{Look, Replica};
+
+/// What the data plane needs of the store.
+const COLLECTIONS: [Collection; 3] = [Collection::Cert, Collection::Challenge, Collection::Host];
+/// How many records a page has at most: room for two batches of Redis' own.
+const PAGE: usize = 1_200;
+/// How many records that a sweep did not show are read at once.
+const READS: usize = 64;
+
+/// Whether everything is to be read, and how soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reading {
+    /// Only what changed.
+    No,
+    /// Everything, a page now and then.
+    Spread,
+    /// Everything, as fast as it goes.
+    Now,
+}
+
+/// A reading of everything under way.
+pub(crate) struct Sweep {
+    pub(crate) reading: Reading,
+    /// Where the store stood when it began.
+    revision: Revision,
+    /// Whether the tables reach that revision by it; else they have it by the log.
+    pub(crate) moves: bool,
+    /// The word of an operator by which all is believed.
+    word: Option<Timestamp>,
+    /// Whether something may have changed behind it: there will have to be another.
+    again: bool,
+    /// Which collection, and where in it.
+    at: usize,
+    cursor: Option<String>,
+    /// The page there, when it is being fetched while the one before is taken over.
+    ahead: JoinSet<Result<ScanPage, store::Error>>,
+}
+
+impl Sweep {
+    /// Whether a collection is among those that are read.
+    pub(crate) fn reads(collection: Collection) -> bool {
+        COLLECTIONS.contains(&collection)
+    }
+}
+
+impl Replica {
+    /// Begins a sweep, unless one is under way that does as well.
+    pub(crate) fn begin(
+        &mut self,
+        reading: Reading,
+        found: &Revision,
+        moves: bool,
+        word: Option<Timestamp>,
+    ) {
+        if reading == Reading::No {
+            return;
+        }
+        if let Some(sweep) = &self.sweep
+            && sweep.revision.epoch == found.epoch
+            && sweep.word == word
+            && sweep.reading >= reading
+            && sweep.moves >= moves
+        {
+            return;
+        }
+        self.round = self.round.wrapping_add(1);
+        let revision = found.clone();
+        self.sweep = Some(Sweep {
+            reading,
+            revision,
+            moves,
+            word,
+            again: false,
+            at: 0,
+            cursor: None,
+            ahead: JoinSet::new(),
+        });
+    }
+
+    /// Whether everything is being read, and how.
+    pub(crate) fn reading(&self) -> Reading {
+        self.sweep.as_ref().map_or(Reading::No, |sweep| sweep.reading)
+    }
+
+    /// Has another sweep follow the one under way, if there is one.
+    pub(crate) fn sweep_again(&mut self) {
+        if let Some(sweep) = &mut self.sweep {
+            sweep.again = true;
+        }
+    }
+
+    /// Reads the next page of the sweep and takes it over; after the last one what is gone is taken out. Cancel safe.
+    pub(crate) async fn step(&mut self) -> Result<Look, store::Error> {
+        let Some(sweep) = &mut self.sweep else { return Ok(Look::Done) };
+        let Some(&collection) = COLLECTIONS.get(sweep.at) else { return self.finish().await };
+        let backend = self.store.backend();
+        let page = match sweep.ahead.join_next().await {
+            Some(Ok(page)) => page?,
+            _ => backend.scan(collection, sweep.cursor.as_deref(), PAGE).await?,
+        };
+        sweep.at += usize::from(page.next.is_none());
+        sweep.cursor.clone_from(&page.next);
+        if let (Some(cursor), Reading::Now) = (page.next, sweep.reading) {
+            let backend = backend.clone();
+            sweep.ahead.spawn(async move { backend.scan(collection, Some(&cursor), PAGE).await });
+        }
+        for (id, fields) in page.records {
+            self.apply(&Key::new(collection, id), Some(&fields));
+        }
+        Ok(Look::Done)
+    }
+
+    /// What the sweep did not show is probably gone; a read says so for certain.
+    async fn finish(&mut self) -> Result<Look, store::Error> {
+        let gone = self.unseen().await?;
+        let Some(sweep) = &self.sweep else { return Ok(Look::Done) };
+        let (revision, moves, word) = (sweep.revision.clone(), sweep.moves, sweep.word);
+        if !self.stands(&revision).await? {
+            self.sweep = None;
+            return Ok(Look::Again);
+        }
+        let again = self.sweep.take().is_some_and(|sweep| sweep.again);
+        let first = self.applied.is_none();
+        if moves {
+            self.applied = Some(revision.clone());
+        }
+        let hosts = gone.iter().filter(|key| self.is_routed(key)).count();
+        let routed = self.tables.hosts();
+        let standing = self.alarm.as_ref().map(|alarm| alarm.doubt);
+        let too_much =
+            guard::is_too_much(hosts, routed) || (standing == Some(Doubt::DropsHosts) && hosts > 0);
+        if too_much && !first && word.is_none() {
+            let detail = format!("{hosts} of {routed} hosts are gone from the store at {revision}");
+            // Of what is gone only answers to challenges go: they end by themselves.
+            for key in gone.iter().filter(|key| key.collection == Collection::Challenge) {
+                self.apply(key, None);
+            }
+            self.raise(Doubt::DropsHosts, detail, revision);
+        } else {
+            gone.iter().for_each(|key| self.apply(key, None));
+            self.lower();
+            self.accepted_at = word.or(self.accepted_at);
+            self.settle();
+            self.note_word(&revision.epoch).await;
+        }
+        Ok(if again { Look::Again } else { Look::Done })
+    }
+
+    /// The records that this sweep did not show and that are not there; the others are taken over.
+    async fn unseen(&mut self) -> Result<Vec<Key>, store::Error> {
+        let unseen = self.known.iter().filter(|(_, known)| known.round != self.round);
+        let unseen: Vec<_> = unseen.map(|(key, _)| key.clone()).collect();
+        let mut gone = Vec::new();
+        for keys in unseen.chunks(READS) {
+            let asked: Vec<_> = keys.iter().collect();
+            let found = self.fetch(&asked).await?;
+            for (key, fields) in keys.iter().zip(found) {
+                match fields {
+                    Some(fields) => self.apply(key, Some(&fields)),
+                    None => gone.push(key.clone()),
+                }
+            }
+        }
+        Ok(gone)
+    }
+
+    fn is_routed(&self, key: &Key) -> bool {
+        key.collection == Collection::Host && self.tables.has_host(&key.id)
+    }
+}
