@@ -6,6 +6,7 @@
 //!
 //! * [`request`] makes a client's head fit for the upstream: hop-by-hop fields go (RFC 9110 §7.6.1), forged
 //!   forwarding fields go, `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP` are set.
+//! * [`request_trailers`] takes the same out of what follows a body, where nothing is set.
 //! * [`response`] removes hop-by-hop fields from an upstream's head.
 //! * [`requested_upgrade`] says what protocol a request asks to switch to; ask it before [`request`], which
 //!   removes `Upgrade`.
@@ -54,5 +55,5 @@ mod request;
 mod trusted;
 
 pub use hop::{requested_upgrade, response};
-pub use request::{Arrival, Peer, Scheme, request};
+pub use request::{Arrival, Peer, Scheme, request, request_trailers};
 pub use trusted::{TrustedProxies, TrustedProxiesError};

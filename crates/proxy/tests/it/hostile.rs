@@ -29,3 +29,25 @@ async fn no_tunnel_is_asked_for_that_carries_requests() {
         assert_eq!(client.get("a.test", "/").await.status, 200, "the connection goes on");
     }
 }
+
+/// Trailers went on as they came: an app that merges them into the head took the client's word for the gateway's.
+#[tokio::test]
+async fn trailers_cannot_forge_where_a_request_came_from() {
+    let app = Origin::start(|mut visit| async move {
+        visit.request().await.unwrap();
+        visit.peer.until(b"0\r\n").await;
+        let trailers = visit.peer.until(b"\r\n\r\n").await;
+        visit.answer(&String::from_utf8(trailers).unwrap().to_lowercase()).await;
+    })
+    .await;
+    let gateway = Gateway::start(vec![host("a.test", app.address)]).await;
+    let mut client = gateway.client().await;
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\
+             X-Forwarded-For: 6.6.6.6\r\nX_Real_IP: 6.6.6.6\r\nX-Sum: 1\r\nX-Request-Id: 1\r\n\
+             Forwarded: for=6.6.6.6\r\nConnection: x-sum\r\nProxy: x\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.answer().await.text(), "x-sum: 1\r\n\r\n");
+}
