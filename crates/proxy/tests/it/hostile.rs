@@ -3,6 +3,25 @@
 use crate::common::origin::Origin;
 use crate::common::{Gateway, host};
 
+/// A 103 with a length went on with it (RFC 9110 §8.6): a client that believes it takes the answer for a body.
+#[tokio::test]
+async fn an_interim_answer_has_no_length() {
+    let app = Origin::start(|mut visit| async move {
+        while visit.request().await.is_some() {
+            visit.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\n\r\n").await;
+            visit.answer("hinted").await;
+        }
+    })
+    .await;
+    let gateway = Gateway::start(vec![host("a.test", app.address)]).await;
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    let hints = client.head().await;
+    assert_eq!((hints.status, hints.header("link")), (103, Some("</a>")));
+    assert_eq!(hints.header("content-length"), None);
+    assert_eq!(client.answer().await.text(), "hinted");
+}
+
 /// An app that speaks HTTP/2 in clear switched to it, and its client then spoke to it past the gateway.
 #[tokio::test]
 async fn no_tunnel_is_asked_for_that_carries_requests() {
