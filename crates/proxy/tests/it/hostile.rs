@@ -3,6 +3,32 @@
 use crate::common::origin::Origin;
 use crate::common::{Gateway, host};
 
+/// An app's list of equal lengths went on as written: a client or cache that reads it otherwise sees another answer.
+#[tokio::test]
+async fn a_length_said_several_times_reaches_the_client_once() {
+    for (said, status) in [
+        ("Content-Length: 5, 5", "200 OK"),
+        ("Content-Length: 5\r\nContent-Length: 5", "200 OK"),
+        ("Content-Length: 5 ,5", "200 OK"),
+    ] {
+        let app = Origin::start(move |mut visit| async move {
+            while let Some(head) = visit.request().await {
+                let body = if head.starts_with("HEAD") { "" } else { "hello" };
+                visit.send(format!("HTTP/1.1 {status}\r\n{said}\r\n\r\n{body}")).await;
+            }
+        })
+        .await;
+        let gateway = Gateway::start(vec![host("a.test", app.address)]).await;
+        let mut client = gateway.client().await;
+        let answer = client.get("a.test", "/").await;
+        assert_eq!(answer.text(), "hello", "{said}");
+        assert_eq!(answer.head.matches("content-length: 5\r\n").count(), 1, "{}", answer.head);
+        client.send("HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        let head = client.head().await.head;
+        assert_eq!(head.matches("content-length: 5\r\n").count(), 1, "{head}");
+    }
+}
+
 /// A 103 with a length went on with it (RFC 9110 §8.6): a client that believes it takes the answer for a body.
 #[tokio::test]
 async fn an_interim_answer_has_no_length() {
