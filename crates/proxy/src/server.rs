@@ -21,9 +21,11 @@ use crate::time::Time;
 use crate::worker::{Parts, Worker};
 use crate::{Error, Settings, Tables, admin, conn};
 
-/// When to ask a silent client's kernel whether it is still there.
-const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+/// When to ask a silent client's kernel whether it is still there, and how often before it is given up.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 /// What accepting says of a client that was gone before.
 const GONE: [io::ErrorKind; 3] =
     [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
