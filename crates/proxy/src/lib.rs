@@ -56,6 +56,7 @@ mod matched;
 mod meters;
 mod pulse;
 mod record;
+mod refused;
 mod respond;
 mod server;
 mod service;

@@ -16,7 +16,8 @@ pub enum AccessFormat {
     Off,
 }
 
-/// One answered request. Byte fields are what the client sent, whatever it was.
+/// One answered request. Byte fields are what the client sent, whatever it was. Of a request that was refused before its
+/// head was complete, what is not known is empty.
 ///
 /// There is no place for cookies or credentials; the query is kept.
 #[derive(Clone, Copy)]

@@ -1,5 +1,9 @@
 //! What hostile clients and apps have tried.
 
+use std::time::Duration;
+
+use serde_json::Value;
+
 use crate::common::origin::Origin;
 use crate::common::{Gateway, host};
 
@@ -95,4 +99,53 @@ async fn trailers_cannot_forge_where_a_request_came_from() {
         )
         .await;
     assert_eq!(client.answer().await.text(), "x-sum: 1\r\n\r\n");
+}
+
+/// Requests that the guard refuses were counted and left no line: whoever reads the log for attackers saw none.
+#[tokio::test]
+async fn a_request_that_was_refused_before_it_was_one_has_a_line_in_the_access_log() {
+    let app = Origin::echo().await;
+    let quick = Duration::from_millis(500);
+    let gateway = Gateway::start_with(vec![host("a.test", app.address)], |settings| {
+        settings.timeouts.header = quick;
+    })
+    .await;
+    let wanted = [
+        ("GET /bad HTTP/1.1\r\nHost: a\x01\r\n\r\n".to_owned(), 400, "GET", "/bad"),
+        ("PUT /two HTTP/1.1\r\nHost: a.test\r\nHost: b\r\n\r\n".to_owned(), 400, "PUT", "/two"),
+        (format!("GET /{} HTTP/1.1\r\n", "a".repeat(20_000)), 414, "GET", "/aaa"),
+        (format!("GET /big HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(101)), 431, "GET", "/big"),
+        ("CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n".to_owned(), 501, "CONNECT", "b:443"),
+        ("GET /new HTTP/3.0\r\n\r\n".to_owned(), 505, "GET", "/new"),
+        ("GET /slow HTTP/1.1\r\nHost: a.te".to_owned(), 408, "GET", "/slow"),
+    ];
+    for (request, status, ..) in &wanted {
+        let mut client = gateway.client().await;
+        client.send(request).await;
+        assert_eq!(client.answer().await.status, *status, "{request:.60}");
+        client.finish().await;
+        assert!(client.is_closed().await);
+    }
+    // A bad body is the service's to tell, once.
+    let mut client = gateway.client().await;
+    let body = "POST /body HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
+    client.send(body).await;
+    client.answer().await;
+    client.finish().await;
+    assert!(client.is_closed().await);
+
+    let lines = gateway.stop().await;
+    assert_eq!(lines.len(), wanted.len() + 1, "{lines:#?}");
+    let about = |target: &str| {
+        let mut lines = lines.iter();
+        lines.find(|line| line["uri"].as_str().unwrap().starts_with(target)).unwrap()
+    };
+    for (_, status, method, target) in &wanted {
+        let line = about(target);
+        assert_eq!((&line["status"], &line["method"]), (&(*status).into(), &(*method).into()));
+        assert!(line["remote_ip"] == "127.0.0.1" && line["scheme"] == "http", "{line}");
+        assert!(line["error"].is_string() && line["host_pattern"] == Value::Null, "{line}");
+    }
+    assert_eq!(about("/body")["host_pattern"], "a.test");
+    assert!(app.heads().is_empty());
 }
