@@ -49,6 +49,7 @@ mod drive;
 mod error;
 mod forward;
 mod gather;
+mod gone;
 mod guard;
 mod interim;
 mod listen;

@@ -12,6 +12,7 @@ use upstream::Endpoints;
 
 use crate::Error;
 use crate::digest::{Digest, of_cert, of_host};
+use crate::gone::Gone;
 use crate::wanted::Wanted;
 
 /// Everything requests are answered from. Readers never wait for a writer.
@@ -103,8 +104,12 @@ impl Tables {
             }
             None => hosts.remove(pattern.as_str()),
         };
+        let is_gone = old.is_some() && hosts.get(pattern.as_str()).is_none();
         book.digest.replace(old.map_or(0, |old| of_host(&old.host)), hash);
         self.hosts.store(Arc::new(hosts));
+        if is_gone {
+            self.gone.add(pattern.as_str());
+        }
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -181,6 +186,16 @@ impl Tables {
     /// The names that handshakes want certificates for.
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
+    }
+
+    /// The hosts that were taken out.
+    pub(crate) fn gone(&self) -> &Gone {
+        &self.gone
+    }
+
+    /// Whether this very pattern is routed.
+    pub(crate) fn has(&self, pattern: &str) -> bool {
+        self.hosts.load().get(pattern).is_some()
     }
 
     /// A number that changes with each change of a host.

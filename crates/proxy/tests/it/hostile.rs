@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::origin::Origin;
-use crate::common::{Gateway, host};
+use crate::common::{Gateway, host, until};
 
 /// An app's list of equal lengths went on as written: a client or cache that reads it otherwise sees another answer.
 #[tokio::test]
@@ -148,4 +148,37 @@ async fn a_request_that_was_refused_before_it_was_one_has_a_line_in_the_access_l
     }
     assert_eq!(about("/body")["host_pattern"], "a.test");
     assert!(app.heads().is_empty());
+}
+
+/// The counts of every host that ever was stayed until a restart.
+#[tokio::test]
+async fn the_counts_of_a_host_go_with_it() {
+    let app = Origin::echo().await;
+    let a = host("a.test", app.address);
+    let gateway = Gateway::start_with(vec![a.clone(), host("b.test", app.address)], |settings| {
+        settings.workers = 2;
+    })
+    .await;
+    let mut busy = gateway.client().await;
+    for _ in 0..20 {
+        assert_eq!(gateway.client().await.get("a.test", "/").await.status, 200);
+        assert_eq!(gateway.client().await.get("b.test", "/").await.status, 200);
+        assert_eq!(busy.get("a.test", "/").await.status, 200);
+    }
+    let metrics = gateway.metrics.clone();
+    let counted = |host: &str, count: usize| {
+        let line = format!("requests_total{{host=\"{host}\",code=\"2xx\"}} {count}\n");
+        metrics.render().contains(&line)
+    };
+    until("all are counted", || counted("a.test", 40) && counted("b.test", 20)).await;
+
+    gateway.tables.apply_host(&a.pattern, None);
+    // Until then a connection that was used for the host remembers it.
+    assert_eq!(busy.get("b.test", "/").await.status, 200);
+    until("the counts are gone", || !metrics.render().contains("host=\"a.test\"")).await;
+    assert!(counted("b.test", 21));
+
+    gateway.tables.apply_host(&a.pattern.clone(), Some(a));
+    assert_eq!(gateway.client().await.get("a.test", "/").await.status, 200);
+    until("it counts from zero", || counted("a.test", 1)).await;
 }
