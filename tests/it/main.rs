@@ -7,6 +7,7 @@
     reason = "a test fails by panicking and says what it measured"
 )]
 
+mod activation;
 mod architecture;
 mod bad_config;
 mod bad_input;
@@ -20,6 +21,7 @@ mod malformed;
 mod observability;
 mod propagation;
 mod quickstart;
+mod ready;
 mod stale_pool;
 mod store_down;
 mod two_services;

@@ -70,6 +70,7 @@ mod wanted;
 mod watch;
 mod worker;
 
+pub use admin::AlsoReady;
 pub use digest::Digest;
 pub use error::Error;
 pub use listen::Addresses;

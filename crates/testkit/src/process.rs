@@ -61,7 +61,12 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`, nothing of this process's environment but `PATH` and what the command sets itself.
-    pub fn spawn(name: &str, mut command: Command, dir: &Path) -> Self {
+    pub fn spawn(name: &str, command: Command, dir: &Path) -> Self {
+        Self::spawn_on(name, command, dir, Stdio::null())
+    }
+
+    /// As [`spawn`](Self::spawn), with something at standard input.
+    pub fn spawn_on(name: &str, mut command: Command, dir: &Path, stdin: impl Into<Stdio>) -> Self {
         let (out, err) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
         let own: Vec<_> = command
             .get_envs()
@@ -71,7 +76,7 @@ impl Process {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .envs(own)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(File::create(&out).expect("the directory is writable"))
             .stderr(File::create(&err).expect("the directory is writable"))
             .spawn()
