@@ -66,7 +66,11 @@ async fn changes(system: &System, upstream: &str, maker: usize) -> Vec<Duration>
             1 => system.api.put(&path, &host(&name, upstream, false)).await.expect(200),
             _ => system.api.delete(&path).await.expect(200),
         };
-        assert_eq!((&answer["applied"], &answer["proxies"]), (&json!(true), &json!(PROXIES)), "{answer}");
+        assert_eq!(
+            (&answer["applied"], &answer["proxies"]),
+            (&json!(true), &json!(PROXIES)),
+            "{answer}"
+        );
         delays.push(began.elapsed());
     }
     delays

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking and says what it measured"
 )]
 
+mod activation;
 mod architecture;
 mod bad_config;
 mod bad_input;
@@ -15,6 +16,7 @@ mod certificates;
 mod docs;
 mod drain;
 mod durability;
+mod fleet;
 mod http_semantics;
 mod legacy_lua;
 mod legacy_redis;
@@ -24,6 +26,7 @@ mod observability;
 mod outages;
 mod propagation;
 mod quickstart;
+mod ready;
 mod redis_topologies;
 mod redis_users;
 mod stale_pool;

@@ -39,6 +39,34 @@ async fn the_data_plane_goes_on_without_redis() {
     assert_eq!(curl.get("https://app.localhost/").await.status, 200);
 }
 
+/// Each probe of an API without its store was a warning in the log, of which there is one every few seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_fails_again_and_again_is_logged_once() {
+    let _turn = alone().await;
+    let mut system = System::start().await;
+    assert_eq!(system.api.get("/readyz").await.status, 200);
+    let lines = |system: &System, what: &str| {
+        system.api_process.stderr().lines().filter(|line| line.contains(what)).count()
+    };
+    for round in 1..=2 {
+        system.redis.stop().await;
+        until("the API is not ready", PATIENCE, async || {
+            (system.api.get("/readyz").await.status == 503).then_some(())
+        })
+        .await;
+        for _ in 0..10 {
+            assert_eq!(system.api.get("/readyz").await.status, 503);
+        }
+        system.redis.start_again().await;
+        until("the API is ready", PATIENCE, async || {
+            (system.api.get("/readyz").await.status == 200).then_some(())
+        })
+        .await;
+        assert_eq!(lines(&system, "not ready any more"), round);
+        assert_eq!(lines(&system, "\"/readyz\""), 0, "{}", system.api_process.stderr());
+    }
+}
+
 /// Both planes come up in any order: a proxy started before anything is in Redis becomes ready, and learns.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_api_finds_everything_as_it_was() {

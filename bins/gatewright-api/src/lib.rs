@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use anyhow::{Context, anyhow};
 use api::LookupSocket;
 use config::{ApiSettings, Listen, StoreUrl};
 use control::{Bootstrap, Control, Cost};
+use futures_util::future::BoxFuture;
 use runtime::{Clock, Shutdown, Tasks};
 use store::{Backend, EmbeddedBackend, Sealer, Store};
 use store_redis::{RedisBackend, RedisSettings};
@@ -68,6 +70,8 @@ pub struct Api {
     listener: TcpListener,
     address: SocketAddr,
     lookup: Option<LookupSocket>,
+    /// Whoever sees readiness may log in.
+    has_users: Arc<AtomicBool>,
 }
 
 /// The administrator that was made because there was no user.
@@ -113,21 +117,27 @@ impl Api {
         let store = Store::new(shared.backend.clone(), sealer, shared.clock.clone());
         let control = Control::new(store, shared.clock.clone(), Cost::default())
             .map_err(|error| anyhow!("{error:?}"))?;
-        let address = match &settings.listen {
-            Listen::Address(address) => *address,
-            listen => anyhow::bail!("can't listen on {listen}"),
-        };
-        let listener = TcpListener::bind(address)
+        let listener = listen(&settings.listen)
             .await
-            .with_context(|| format!("can't listen on {address} (API_LISTEN)"))?;
+            .with_context(|| format!("can't listen on {} (API_LISTEN)", settings.listen))?;
         let address = listener.local_addr()?;
         let lookup = lookup_socket(&settings)?;
-        Ok(Self { settings, shared, control, listener, address, lookup })
+        let has_users = Arc::default();
+        Ok(Self { settings, shared, control, listener, address, lookup, has_users })
     }
 
     /// Where it listens; the port is the real one.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it can commit and be logged in to, to be asked at any time; asks the store.
+    pub fn ready(&self) -> impl Fn() -> BoxFuture<'static, bool> + Send + Sync + 'static {
+        let (control, has_users) = (self.control.clone(), self.has_users.clone());
+        move || {
+            let (control, has_users) = (control.clone(), has_users.clone());
+            Box::pin(async move { has_users.load(Ordering::Acquire) && control.ready().await })
+        }
     }
 
     /// Makes the first administrator when there is no user. Asks an unreachable store again until the drain.
@@ -151,11 +161,9 @@ impl Api {
         announce: impl Fn(FirstAdmin) + Send,
     ) -> anyhow::Result<()> {
         let tasks = Tasks::new();
-        let Self { settings, shared, control, listener, address, lookup } = self;
+        let Self { settings, shared, control, listener, address, lookup, has_users } = self;
         tasks.service("control", &shutdown, control.clone().run(shutdown.clone()));
         let draining = shutdown.clone();
-        // Whoever sees readiness may log in.
-        let has_users = Arc::new(AtomicBool::new(false));
         let can_log_in = has_users.clone();
         let parts = api::Parts {
             control: control.clone(),
@@ -214,6 +222,20 @@ fn lookup_socket(settings: &ApiSettings) -> anyhow::Result<Option<LookupSocket>>
         format!("can't serve lookups at {} (LOOKUP_SOCKET; empty: off)", path.display())
     })?;
     Ok(Some(bound))
+}
+
+async fn listen(setting: &Listen) -> io::Result<TcpListener> {
+    match setting {
+        Listen::Address(address) => TcpListener::bind(address).await,
+        Listen::Inherited(name) => {
+            let mut sockets = runtime::inherited_listeners(name)?;
+            let (Some(socket), true) = (sockets.pop(), sockets.is_empty()) else {
+                return Err(io::Error::other("several sockets go by this name"));
+            };
+            socket.set_nonblocking(true)?;
+            TcpListener::from_std(socket)
+        }
+    }
 }
 
 async fn first_admin(

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use config::{ProxySettings, StoreUrl};
 use discovery::{Discovery, StateFile};
-pub use proxy::Addresses;
+pub use proxy::{Addresses, AlsoReady};
 use proxy::{Proxy, Surroundings, Tables};
 use runtime::{Clock, Shutdown, Tasks};
 use store::{Backend, EmbeddedBackend, Sealer, Store};
@@ -115,6 +115,13 @@ impl DataPlane {
     pub fn ready(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let (tables, started) = (self.tables.clone(), self.started.clone());
         move || started.load(Ordering::Acquire) && tables.state().loaded
+    }
+
+    /// Makes the proxy's `/readyz` depend on something else too.
+    #[must_use]
+    pub fn also_ready(mut self, also_ready: AlsoReady) -> Self {
+        self.proxy = self.proxy.also_ready(also_ready);
+        self
     }
 
     /// Loads the first table and serves until `shutdown` drains; then drains.

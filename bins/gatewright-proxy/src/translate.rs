@@ -1,6 +1,7 @@
 //! From settings as they are read to those of the crates that obey them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use config::{AccessLogFormat, Exchange, ProxySettings};
@@ -16,10 +17,10 @@ use telemetry::{AccessFormat, AccessSettings, AccessTarget};
 /// When the file of `UPSTREAM_ROOT_CA` can't be read or holds no certificate.
 pub(crate) fn proxy(settings: &ProxySettings) -> anyhow::Result<proxy::Settings> {
     let mut out = proxy::Settings {
-        http: settings.http.iter().map(listen).collect::<anyhow::Result<_>>()?,
-        https: settings.https.iter().map(listen).collect::<anyhow::Result<_>>()?,
+        http: listeners(&settings.http)?,
+        https: listeners(&settings.https)?,
         https_public_port: settings.https_public_port.map(Into::into),
-        admin: settings.admin.as_ref().map(listen).transpose()?,
+        admin: listeners(settings.admin.as_slice())?.into_iter().next(),
         workers: settings.workers,
         trusted_proxies: settings.trusted_proxies.iter().copied().collect(),
         unknown_host_status: StatusCode::from_u16(settings.unknown_host_status)?,
@@ -57,11 +58,21 @@ pub(crate) fn access_log(settings: &ProxySettings) -> AccessSettings {
     }
 }
 
-fn listen(listen: &config::Listen) -> anyhow::Result<proxy::Listen> {
-    match listen {
-        config::Listen::Address(address) => Ok(proxy::Listen::Address(*address)),
-        listen => bail!("can't listen on {listen}"),
+/// Takes the sockets that the service manager opened; the addresses are left to the proxy to bind.
+fn listeners(settings: &[config::Listen]) -> anyhow::Result<Vec<proxy::Listen>> {
+    let mut listeners = Vec::new();
+    for setting in settings {
+        match setting {
+            config::Listen::Address(address) => listeners.push(proxy::Listen::Address(*address)),
+            config::Listen::Inherited(name) => {
+                let sockets = runtime::inherited_listeners(name)
+                    .with_context(|| format!("can't listen on {setting}"))?;
+                let inherited = |socket| proxy::Listen::Inherited(name.clone(), Arc::new(socket));
+                listeners.extend(sockets.into_iter().map(inherited));
+            }
+        }
     }
+    Ok(listeners)
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

@@ -5,6 +5,7 @@ use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use config::{Errors, LogFormat, StoreUrl, UpSettings};
@@ -55,10 +56,11 @@ async fn run(mut settings: UpSettings) -> Result<(), Failure> {
         clock: shared.clock.clone(),
     };
     let api = Api::bind(settings.api, same).await?;
-    let plane = DataPlane::bind(&settings.proxy, shared)?;
+    let plane = DataPlane::bind(&settings.proxy, shared)?.also_ready(Arc::new(api.ready()));
     let admin = api.first_admin(&shutdown).await?;
     greet(api.address(), plane.addresses(), &data, admin)?;
 
+    // Each plane's probe answers for both.
     let ready = plane.ready();
     let announce = |admin: FirstAdmin| drop(writeln!(stdout(), "{admin}"));
     let both = async {

@@ -50,7 +50,7 @@ pub(crate) async fn envelope(
         }
     };
     if let Some(failure) = answer.extensions_mut().remove::<Failure>() {
-        if answer.status().is_server_error() {
+        if failure.is_remarkable() {
             let causes = failure.causes();
             tracing::warn!(request_id = id, %method, path, causes, "a request failed");
         }

@@ -20,12 +20,28 @@ pub(crate) struct Failure {
     retry_after: Option<Duration>,
     /// For the log only.
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    /// Whether the log need not hear of each.
+    expected: bool,
 }
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { status, code, detail, errors: Vec::new(), retry_after: None, cause: None }
+        Self {
+            status,
+            code,
+            detail,
+            errors: Vec::new(),
+            retry_after: None,
+            cause: None,
+            expected: false,
+        }
+    }
+
+    /// The answer of a probe, which comes again every few seconds.
+    pub(crate) fn not_ready() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self { expected: true, ..Self::new(status, "unavailable", "not ready") }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
@@ -62,6 +78,11 @@ impl Failure {
 
     pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
+    }
+
+    /// Whether an operator must hear of it.
+    pub(crate) fn is_remarkable(&self) -> bool {
+        self.status.is_server_error() && !self.expected
     }
 
     /// What only an operator may read: the causes, outermost first.

@@ -37,6 +37,7 @@ mod serve;
 pub mod types;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -68,7 +69,13 @@ pub fn router(parts: Parts) -> Router {
     let Parts { control, metrics, ready } = parts;
     control.measure(&metrics);
     let counts = envelope::Counts::new(&metrics);
-    let app = App { control, metrics, ready, openapi: text(&completed(description)).into() };
+    let app = App {
+        control,
+        metrics,
+        ready,
+        was_ready: Arc::default(),
+        openapi: text(&completed(description)).into(),
+    };
     router
         .fallback(async || error::Failure::unknown_route())
         .method_not_allowed_fallback(async || error::Failure::method_not_allowed())
@@ -86,6 +93,8 @@ struct App {
     control: Control,
     metrics: Metrics,
     ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// What the last probe was told: the log hears of changes only.
+    was_ready: Arc<AtomicBool>,
     openapi: axum::body::Bytes,
 }
 

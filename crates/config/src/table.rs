@@ -162,7 +162,8 @@ pub const SETTINGS: &[Setting] = &[
         "ADDRESS,...",
         PROXY,
         Shape { services: "[::]:80", up: "127.0.0.1:8080" },
-        "Where plain HTTP is served. Empty: nowhere.",
+        "Where plain HTTP is served. Empty: nowhere. `fd:NAME` takes a socket of the service manager instead (systemd's \
+         `FileDescriptorName=`), as with every other listener.",
     ),
     setting(
         "HTTPS_LISTEN",

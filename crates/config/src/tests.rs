@@ -215,9 +215,21 @@ fn two_listeners_on_one_address_are_a_mistake() {
 }
 
 #[test]
-fn socket_activation_is_refused_clearly() {
-    let lines = lines(proxy(&["--http-listen=fd:web"], &Env::default()));
-    assert!(lines[0].contains("--http-listen: \"fd:web\" socket activation"), "{lines:?}");
+fn a_socket_of_the_service_manager_goes_by_its_name() {
+    let args = ["--http-listen=fd:web, 127.0.0.1:0", "--https-listen=fd:tls"];
+    let (settings, _) = run(proxy(&args, &Env::default()));
+    let inherited = |name: &str| Listen::Inherited(name.to_owned());
+    assert_eq!(settings.http, [inherited("web"), Listen::Address("127.0.0.1:0".parse().unwrap())]);
+    assert_eq!(settings.https, [inherited("tls")]);
+    for (wrong, why) in [
+        ("fd:", "names no socket"),
+        ("fd:a:b", "is no name of a socket"),
+        ("fd:tls", "a second time"),
+    ] {
+        let args = [format!("--http-listen={wrong}"), "--https-listen=fd:tls".to_owned()];
+        let lines = lines(proxy(&args.each_ref().map(String::as_str), &Env::default()));
+        assert!(lines.iter().any(|line| line.contains(why)), "{wrong}: {lines:?}");
+    }
 }
 
 #[test]

@@ -28,8 +28,14 @@ impl fmt::Display for Listen {
 }
 
 pub(crate) fn listen(text: &str) -> Result<Listen, String> {
-    if text.starts_with("fd:") {
-        return Err("socket activation (fd:NAME) is not there yet: name an address".to_owned());
+    if let Some(name) = text.strip_prefix("fd:") {
+        // What systemd allows in FileDescriptorName=.
+        let fits = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+        return match name {
+            "" => Err("names no socket after fd:".to_owned()),
+            name if !name.bytes().all(fits) => Err("is no name of a socket".to_owned()),
+            name => Ok(Listen::Inherited(name.to_owned())),
+        };
     }
     text.parse().map(Listen::Address).map_err(|_| {
         "is no ADDRESS:PORT; say 127.0.0.1:80, or [::]:80 for every address".to_owned()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -24,12 +25,16 @@ use crate::{Error, Surroundings, Tables};
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What readiness depends on besides the tables: in one process with the control plane, that one's readiness.
+pub type AlsoReady = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
+
 /// What the admin listener shows.
 #[derive(Clone)]
 struct Admin {
     tables: Arc<Tables>,
     metrics: Metrics,
     shutdown: Shutdown,
+    also_ready: Option<AlsoReady>,
 }
 
 /// Starts the admin listener, if there is one, on a thread of its own: a busy proxy still answers. It ends with `over`.
@@ -37,12 +42,13 @@ pub(crate) fn start(
     socket: Option<TcpListener>,
     tables: &Arc<Tables>,
     around: &Surroundings,
+    also_ready: Option<AlsoReady>,
     shutdown: &Shutdown,
     over: &Shutdown,
 ) -> Result<Option<Workers>, Error> {
     let Some(socket) = socket else { return Ok(None) };
     let (tables, metrics) = (tables.clone(), around.metrics.clone());
-    let admin = Admin { tables, metrics, shutdown: shutdown.clone() };
+    let admin = Admin { tables, metrics, shutdown: shutdown.clone(), also_ready };
     let (socket, over) = (Arc::new(socket), over.clone());
     let started = Workers::spawn(1, "proxy-admin", move |_| {
         let (admin, socket, over) = (admin.clone(), socket.clone(), over.clone());
@@ -73,10 +79,7 @@ async fn accept(listener: &tokio::net::TcpListener, admin: &Admin) {
 }
 
 async fn serve(stream: TcpStream, admin: Admin) {
-    let service = service_fn(|request| {
-        let response = admin.answer(&request);
-        async move { Ok::<_, Infallible>(response) }
-    });
+    let service = service_fn(async |request| Ok::<_, Infallible>(admin.answer(&request).await));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
@@ -85,13 +88,13 @@ async fn serve(stream: TcpStream, admin: Admin) {
 }
 
 impl Admin {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
         }
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" => self.ready(),
+            "/readyz" => self.ready().await,
             "/metrics" => {
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
                 reply(StatusCode::OK, kind, self.metrics.render())
@@ -102,11 +105,15 @@ impl Admin {
         }
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
+    async fn ready(&self) -> Response<Full<Bytes>> {
         if self.shutdown.is_draining() {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
         } else if !self.tables.state().loaded {
             text(StatusCode::SERVICE_UNAVAILABLE, "no table yet\n")
+        } else if let Some(also_ready) = &self.also_ready
+            && !also_ready().await
+        {
+            text(StatusCode::SERVICE_UNAVAILABLE, "the control plane is not ready\n")
         } else {
             text(StatusCode::OK, "ok\n")
         }

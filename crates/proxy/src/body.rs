@@ -172,7 +172,7 @@ impl Body for Request {
         if let Poll::Ready(None) = &polled {
             self.ended = true;
         }
-        polled
+        polled.map(|frame| frame.map(|frame| frame.map(scrubbed)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -182,6 +182,14 @@ impl Body for Request {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+/// What is sent behind a body must not say what the head may not.
+fn scrubbed(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        rewrite::request_trailers(trailers);
+    }
+    frame
 }
 
 impl Drop for Request {

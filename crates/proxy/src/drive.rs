@@ -9,7 +9,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use telemetry::Counter;
@@ -20,6 +20,7 @@ use crate::conn::Conn;
 use crate::guard::Guarded;
 use crate::incoming::Incoming;
 use crate::pulse::Lapse;
+use crate::refused;
 use crate::service;
 use crate::transport::Metered;
 use crate::watch::{Notice, Watch};
@@ -70,8 +71,11 @@ where
     })
     .await;
     // The answer of a refused request is the guard's, and none of the service's.
-    if conn.guard.as_ref().is_some_and(|guard| guard.violation().is_some()) {
+    if let Some(guard) = conn.guard.as_ref().filter(|guard| guard.violation().is_some()) {
         conn.worker.meters.malformed.inc();
+        if let Some((violation, begun)) = guard.take_refused() {
+            refused::log(&conn, violation.status(), violation.why(), &begun, Duration::ZERO);
+        }
     }
     match end {
         Ok(Ok(())) => {
@@ -86,7 +90,13 @@ where
         Ok(Err(error)) => tracing::debug!(%error, remote = %conn.remote, "connection ended"),
         Err(lapse) => {
             count(&conn, lapse);
-            part(&conn, http.into_parts().io.into_inner(), lapse).await;
+            let io = http.into_parts().io.into_inner();
+            if lapse == Lapse::Head {
+                let waited = conn.worker.settings.timeouts.header;
+                let (status, why) = (StatusCode::REQUEST_TIMEOUT, "the head came too slowly");
+                refused::log(&conn, status, why, &io.begun(), waited);
+            }
+            part(&conn, io, lapse).await;
         }
     }
 }

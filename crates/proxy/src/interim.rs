@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 
 /// What is to be written before the server's own bytes.
@@ -23,6 +24,8 @@ impl Interim {
             return;
         }
         rewrite::response(&mut headers);
+        // It has no body to be long (RFC 9110 §8.6), and a client that believes it would wait for one.
+        headers.remove(CONTENT_LENGTH);
         let mut bytes = self.bytes.borrow_mut();
         bytes.extend_from_slice(b"HTTP/1.1 ");
         bytes.extend_from_slice(status.as_str().as_bytes());

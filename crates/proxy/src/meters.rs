@@ -1,9 +1,11 @@
 //! What a worker counts: cells of its own, found once per host and then written without a look-up.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::Tables;
+use crate::gone::Since;
 use telemetry::{
     Counter, CounterFamily, Gauge, Histogram, LATENCY_BUCKETS, LocalCounters, Metrics, UNKNOWN_HOST,
 };
@@ -21,6 +23,9 @@ pub(crate) struct Families {
 pub(crate) struct Meters {
     families: Families,
     hosts: RefCell<HashMap<String, Rc<HostMeters>>>,
+    /// Cells of hosts that are gone while a connection still remembers them.
+    leaving: RefCell<Vec<Rc<HostMeters>>>,
+    gone_seen: Cell<u64>,
     pub(crate) unknown: Rc<HostMeters>,
     pub(crate) duration: Histogram,
     pub(crate) upstream_duration: Histogram,
@@ -71,6 +76,17 @@ impl Families {
     }
 }
 
+impl Families {
+    /// Drops cells that nobody writes any more.
+    fn forget(&self, meters: Rc<HostMeters>) {
+        let label = meters.label.clone();
+        drop(meters);
+        self.requests.forget("host", &label);
+        self.read.forget("host", &label);
+        self.sent.forget("host", &label);
+    }
+}
+
 impl Meters {
     pub(crate) fn new(families: Families) -> Self {
         let metrics = families.metrics.clone();
@@ -80,6 +96,8 @@ impl Meters {
         let by = |name, help, label| metrics.counter(name, help, [label]).local();
         Self {
             hosts: RefCell::default(),
+            leaving: RefCell::default(),
+            gone_seen: Cell::new(0),
             unknown: Rc::new(HostMeters::new(families.clone(), UNKNOWN_HOST)),
             families,
             duration: histogram(
@@ -130,9 +148,37 @@ impl Meters {
         if let Some(meters) = hosts.get(pattern) {
             return meters.clone();
         }
-        let meters = Rc::new(HostMeters::new(self.families.clone(), pattern));
+        let meters = self
+            .come_back(pattern)
+            .unwrap_or_else(|| Rc::new(HostMeters::new(self.families.clone(), pattern)));
         hosts.insert(pattern.to_owned(), meters.clone());
         meters
+    }
+
+    /// Drops the cells of hosts that are gone, once nobody counts in them any more. To be called now and then.
+    pub(crate) fn forget_gone(&self, tables: &Tables) {
+        let mut hosts = self.hosts.borrow_mut();
+        let mut leaving = self.leaving.borrow_mut();
+        match tables.gone().since(&self.gone_seen) {
+            Some(Since::These(patterns)) => {
+                let patterns = patterns.iter().filter(|pattern| !tables.has_host(pattern));
+                leaving.extend(patterns.filter_map(|pattern| hosts.remove(pattern)));
+            }
+            Some(Since::Many) => {
+                let gone = hosts.extract_if(|pattern, _| !tables.has_host(pattern));
+                leaving.extend(gone.map(|(_, meters)| meters));
+            }
+            None => {}
+        }
+        let done = leaving.extract_if(.., |meters| Rc::strong_count(meters) == 1);
+        done.for_each(|meters| self.families.forget(meters));
+    }
+
+    /// The cells of a host that was gone and is there again, so that its counts go on.
+    fn come_back(&self, pattern: &str) -> Option<Rc<HostMeters>> {
+        let mut leaving = self.leaving.borrow_mut();
+        let at = leaving.iter().position(|meters| meters.label == pattern)?;
+        Some(leaving.swap_remove(at))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The workers: from listening sockets to the end of the drain.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,15 +16,18 @@ use telemetry::{AccessLog, Metrics};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::admin::AlsoReady;
 use crate::listen::{Addresses, Sockets, bind, bind_admin};
 use crate::meters::{Families, Meters};
 use crate::time::Time;
 use crate::worker::{Parts, Worker};
 use crate::{Error, Settings, StoreGuard, Tables, admin, conn};
 
-/// When to ask a silent client's kernel whether it is still there.
-const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+/// When to ask a silent client's kernel whether it is still there, and how often before it is given up.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 /// What accepting says of a client that was gone before.
 const GONE: [io::ErrorKind; 3] =
     [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
@@ -42,7 +46,6 @@ pub struct Surroundings {
 }
 
 /// A data plane whose sockets are bound and which serves nobody yet.
-#[derive(Debug)]
 pub struct Proxy {
     settings: Arc<Settings>,
     tables: Arc<Tables>,
@@ -50,7 +53,14 @@ pub struct Proxy {
     addresses: Addresses,
     sockets: Vec<Sockets>,
     admin: Option<TcpListener>,
+    also_ready: Option<AlsoReady>,
     tls: Arc<rustls::ServerConfig>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
 }
 
 impl Proxy {
@@ -74,8 +84,16 @@ impl Proxy {
             addresses,
             sockets,
             admin: admin.map(|(_, socket)| socket),
+            also_ready: None,
             tls,
         })
+    }
+
+    /// Makes `/readyz` depend on something else too. It is asked for each probe, on the admin listener's thread.
+    #[must_use]
+    pub fn also_ready(mut self, also_ready: AlsoReady) -> Self {
+        self.also_ready = Some(also_ready);
+        self
     }
 
     /// Where it listens; ports are the real ones.
@@ -98,7 +116,9 @@ impl Proxy {
         let families = Families::new(&self.around.metrics);
         watch_tables(&self.around.metrics, &self.tables, &tasks);
         let over = Shutdown::new();
-        let admin = admin::start(self.admin, &self.tables, &self.around, &shutdown, &over)?;
+        let admin = self.admin;
+        let (tables, around) = (&self.tables, &self.around);
+        let admin = admin::start(admin, tables, around, self.also_ready, &shutdown, &over)?;
         let sockets: Arc<Mutex<Vec<_>>> =
             Arc::new(Mutex::new(self.sockets.into_iter().map(Some).collect()));
         let count = tasks.len();

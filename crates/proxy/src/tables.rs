@@ -12,6 +12,7 @@ use upstream::Endpoints;
 
 use crate::Error;
 use crate::digest::{Digest, of_cert, of_host};
+use crate::gone::Gone;
 use crate::lookups::Lookups;
 use crate::wanted::Wanted;
 
@@ -25,10 +26,11 @@ pub struct Tables {
     /// Grows with each change of `hosts`: tells whether an earlier lookup still holds.
     generation: AtomicU64,
     certs: Arc<CertTable>,
-    challenges: Mutex<HashMap<String, Challenge>>,
+    challenges: ArcSwap<Challenges>,
     state: ArcSwap<TableState>,
     wanted: Wanted,
     lookups: Lookups,
+    gone: Gone,
     book: Mutex<Book>,
 }
 
@@ -47,6 +49,16 @@ impl Route {
         let endpoints = Endpoints::new(&host.upstreams, host.upstream_tls);
         Self { host, endpoints }
     }
+}
+
+/// Pending challenges by token; few at a time. Two names may have been given the same token.
+type Challenges = HashMap<String, Vec<Pending>>;
+
+#[derive(Clone, Debug)]
+struct Pending {
+    /// What the writer keeps it under.
+    id: String,
+    challenge: Challenge,
 }
 
 /// Where the tables stand.
@@ -102,10 +114,11 @@ impl Tables {
             hosts: ArcSwap::default(),
             generation: AtomicU64::new(0),
             certs,
-            challenges: Mutex::default(),
+            challenges: ArcSwap::default(),
             state: ArcSwap::default(),
             wanted: Wanted::default(),
             lookups: Lookups::default(),
+            gone: Gone::default(),
             book: Mutex::default(),
         }
     }
@@ -127,8 +140,12 @@ impl Tables {
             Some(host) => hosts.insert(pattern.as_str(), Arc::new(Route::new(host))),
             None => hosts.remove(pattern.as_str()),
         };
+        let is_gone = old.is_some() && hosts.get(pattern.as_str()).is_none();
         book.digest.replace(old.map_or(0, |old| of_host(&old.host)), hash);
         self.hosts.store(Arc::new(hosts));
+        if is_gone {
+            self.gone.add(pattern.as_str());
+        }
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -151,11 +168,18 @@ impl Tables {
 
     /// Sets or takes out a pending challenge. Its `id` is what the caller keeps it under.
     pub fn apply_challenge(&self, id: &str, challenge: Option<Challenge>) {
-        let mut challenges = lock(&self.challenges);
-        match challenge {
-            Some(challenge) => challenges.insert(id.to_owned(), challenge),
-            None => challenges.remove(id),
-        };
+        // The book's lock makes this the only writer.
+        let _book = lock(&self.book);
+        let mut challenges = Challenges::clone(&self.challenges.load());
+        challenges.retain(|_, pending| {
+            pending.retain(|one| one.id != id);
+            !pending.is_empty()
+        });
+        if let Some(challenge) = challenge {
+            let pending = Pending { id: id.to_owned(), challenge };
+            challenges.entry(pending.challenge.token.clone()).or_default().push(pending);
+        }
+        self.challenges.store(Arc::new(challenges));
     }
 
     /// Says where the tables stand. Once they are in sync, what was heard elsewhere is forgotten.
@@ -228,6 +252,11 @@ impl Tables {
         &self.lookups
     }
 
+    /// The hosts that were taken out.
+    pub(crate) fn gone(&self) -> &Gone {
+        &self.gone
+    }
+
     /// A number that changes with each change of a host.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -244,11 +273,10 @@ impl Tables {
 
     /// The answer to an HTTP-01 challenge, if this token is pending for this name (RFC 8555 §8.3).
     pub(crate) fn challenge(&self, name: &str, token: &str, now: Timestamp) -> Option<String> {
-        let challenges = lock(&self.challenges);
-        let fits = |one: &&Challenge| {
-            one.token == token && one.domain.as_str() == name && one.expires_at > now
-        };
-        challenges.values().find(fits).map(|one| one.key_authorisation.clone())
+        let challenges = self.challenges.load();
+        let fits = |one: &&Challenge| one.domain.as_str() == name && one.expires_at > now;
+        let mut pending = challenges.get(token)?.iter().map(|one| &one.challenge);
+        pending.find(fits).map(|one| one.key_authorisation.clone())
     }
 }
 
@@ -281,6 +309,38 @@ mod tests {
         host.enabled = false;
         apply(&host);
         assert_eq!((tables.digest(), tables.hosts()), (empty, 0));
+    }
+
+    /// Anybody can ask for challenges, over and over: that took a lock which the writer and all workers shared.
+    #[test]
+    fn challenges_are_found_by_token_and_name_without_a_lock() {
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        let tables = Tables::empty(now).unwrap();
+        let challenge = |domain: &str, token: &str| Challenge {
+            domain: domain.parse().unwrap(),
+            token: token.to_owned(),
+            key_authorisation: format!("{token}.{domain}"),
+            expires_at: Timestamp::from_millis(1_790_000_001_000),
+        };
+        tables.apply_challenge("1", Some(challenge("a.test", "t")));
+        tables.apply_challenge("2", Some(challenge("b.test", "t")));
+        let writing = lock(&tables.book);
+        let answer = |name, token| tables.challenge(name, token, now);
+        assert_eq!(answer("a.test", "t").as_deref(), Some("t.a.test"));
+        assert_eq!(answer("b.test", "t").as_deref(), Some("t.b.test"));
+        assert_eq!(answer("c.test", "t"), None);
+        assert_eq!(answer("a.test", "u"), None);
+        assert_eq!(
+            tables.challenge("a.test", "t", Timestamp::from_millis(1_790_000_001_000)),
+            None
+        );
+        drop(writing);
+        tables.apply_challenge("1", Some(challenge("a.test", "u")));
+        assert_eq!(answer("a.test", "t"), None);
+        assert_eq!(answer("a.test", "u").as_deref(), Some("u.a.test"));
+        tables.apply_challenge("1", None);
+        tables.apply_challenge("2", None);
+        assert!(tables.challenges.load().is_empty());
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Worker {
         self.access.borrow_mut().record(record);
     }
 
-    /// Keeps the coarse time and hands over the access log, for ever.
+    /// Keeps the coarse time, hands over the access log and drops the counts of hosts that are gone, for ever.
     pub(crate) async fn tick(&self) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -122,6 +122,7 @@ impl Worker {
             ticks = ticks.wrapping_add(1);
             if ticks.is_multiple_of(10) {
                 self.access.borrow_mut().flush();
+                self.meters.forget_gone(&self.tables);
             }
         }
     }

@@ -20,10 +20,14 @@ pub fn response(headers: &mut HeaderMap) {
 }
 
 /// The protocols a request asks to switch to: its `Upgrade` field, when `Connection` names it (RFC 9110 §7.8).
+///
+/// HTTP itself (`h2c`, `HTTP/2.0`) and TLS are never asked for, which a server is free to ignore: through such a tunnel a
+/// client would send an app requests that nobody has checked, matched or counted. RFC 9113 §3.1 has dropped `h2c`.
 pub fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let upgrade = headers.get(UPGRADE)?;
     let named = options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
-    named.then(|| upgrade.clone())
+    let mut protocols = headers.get_all(UPGRADE).iter().flat_map(|value| tokens(value.as_bytes()));
+    (named && !protocols.any(carries_requests)).then(|| upgrade.clone())
 }
 
 /// Removes every hop-by-hop field; `TE: trailers` stays, as it speaks of the message (RFC 9110 §10.1.4).
@@ -113,6 +117,12 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether requests would go on inside a protocol: `h2c`, `HTTP/…`, `TLS/…`.
+fn carries_requests(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
+    [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 fn accepts_trailers(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TE).iter().flat_map(|value| tokens(value.as_bytes()));
     codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
@@ -180,5 +190,17 @@ mod tests {
         );
         assert_eq!(asked(&[("upgrade", "websocket")]), None);
         assert_eq!(asked(&[("connection", "upgrade")]), None);
+    }
+
+    /// A client could ask the app for HTTP/2 in clear and then speak to it past the gateway, to paths and with
+    /// forwarding fields of its own choice.
+    #[test]
+    fn no_upgrade_to_what_smuggles_requests() {
+        for protocol in ["h2c", "H2C", "websocket, h2c", "HTTP/2.0", "http/1.1", "TLS/1.0", "h2 "] {
+            let fields = [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", protocol)];
+            assert_eq!(requested_upgrade(&map(&fields)), None, "{protocol}");
+        }
+        let hidden = [("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "h2c")];
+        assert_eq!(requested_upgrade(&map(&hidden)), None);
     }
 }

@@ -8,6 +8,7 @@
 //!   forwarding fields go.
 //! * [`first_hop`] and [`next_hop`] tell the upstream where the request came from: `X-Forwarded-For`, `-Proto`,
 //!   `-Host`, `-Port` and `X-Real-IP`.
+//! * [`request_trailers`] takes the same out of what follows a body, where nothing is set.
 //! * [`response`] removes hop-by-hop fields from an upstream's head.
 //! * [`requested_upgrade`] says what protocol a request asks to switch to; ask it before [`request`], which
 //!   removes `Upgrade`.
@@ -57,5 +58,5 @@ mod request;
 mod trusted;
 
 pub use hop::{requested_upgrade, response};
-pub use request::{Arrival, Peer, Scheme, first_hop, next_hop, request};
+pub use request::{Arrival, Peer, Scheme, first_hop, next_hop, request, request_trailers};
 pub use trusted::{TrustedProxies, TrustedProxiesError};

@@ -110,6 +110,17 @@ pub fn next_hop(
     client
 }
 
+/// Makes a request's trailer section fit for the upstream: hop-by-hop fields go, and so does whatever speaks of where a
+/// request came from. Nobody may say that behind the head, trusted or not: an app that merges trailers into the head
+/// (RFC 9110 §6.5.1) would take it for the gateway's word.
+pub fn request_trailers(trailers: &mut HeaderMap) {
+    let wrong = |name: &HeaderName| is_hop_by_hop(name) || verdict(name.as_str()) != Verdict::Keep;
+    let wrong: Vec<HeaderName> = trailers.keys().filter(|name| wrong(name)).cloned().collect();
+    for name in wrong {
+        trailers.remove(name);
+    }
+}
+
 /// What one pass over the names found; each is rare, so the common request pays for the pass only.
 #[derive(Default)]
 struct Found {
@@ -323,6 +334,30 @@ mod tests {
             let arrival = Arrival { peer: &peer, scheme, host: &host_value };
             assert_eq!(arrival.port(), port, "{host}");
         }
+    }
+
+    #[test]
+    fn trailers_say_nothing_of_where_a_request_came_from() {
+        let mut trailers = map(&[
+            ("x-sum", "1"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("x-forwarded-user", "root"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-real-ip", "6.6.6.6"),
+            ("x_real_ip", "6.6.6.6"),
+            ("x-request-id", "1"),
+            ("x_request_id", "1"),
+            ("x-original-url", "/admin"),
+            ("proxy", "http://evil"),
+            ("connection", "x-sum"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("grpc-status", "0"),
+        ]);
+        request_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("x-sum", "1"), ("grpc-status", "0")]));
     }
 
     #[test]

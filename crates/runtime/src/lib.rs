@@ -6,7 +6,7 @@
 //! - [`Clock`] is the only source of wall-clock time, so that a test can turn it by hand.
 //! - [`Workers`] are the data plane's threads: one single-threaded runtime each, whose futures need not be `Send`.
 //! - [`drive`] runs a [`BackgroundTask`]: on an event and on a timer, by one code path, never twice at once.
-//! - [`signals`] translates Unix signals.
+//! - [`signals`] translates Unix signals; [`inherited_listeners`] takes the sockets of a service manager.
 //!
 //! It knows nothing of HTTP, hosts or the store.
 //!
@@ -27,6 +27,7 @@
 
 mod background;
 mod clock;
+mod inherited;
 mod shutdown;
 mod signals;
 mod tasks;
@@ -34,6 +35,7 @@ mod workers;
 
 pub use background::{Activator, BackgroundTask, BoxError, TaskStatus, drive};
 pub use clock::{Clock, ManualClock};
+pub use inherited::inherited_listeners;
 pub use shutdown::Shutdown;
 pub use signals::{Signals, signals};
 pub use tasks::{ServiceDied, Tasks};

@@ -235,7 +235,7 @@ mod tests {
         fields(&[("fullchain_pem", chain), ("privkey_pem", key), ("not_after", "5999")])
     }
 
-    fn copy(legacy: &Legacy, txn: Txn) -> Option<Copy> {
+    fn copy(legacy: &Legacy, txn: &Txn) -> Option<Copy> {
         legacy.copy(&txn.ops()[0])
     }
 
@@ -244,25 +244,25 @@ mod tests {
         let key = Key::new(Collection::Cert, "*.a.test");
         let put = |fields| Txn::new().put(key.clone(), fields, Expect::Any);
         let (all, some) = (Legacy::new(true), Legacy::new(false));
-        let made = copy(&all, put(certificate("KEY"))).unwrap();
+        let made = copy(&all, &put(certificate("KEY"))).unwrap();
         assert_eq!(made.key, "*.a.test:latest");
         let value: serde_json::Value = serde_json::from_str(&made.value.unwrap()).unwrap();
         let leaf = "-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n";
         assert_eq!((&value["cert_pem"], &value["real_expiry"]), (&leaf.into(), &5.into()));
         assert_eq!((&value["privkey_pem"], &value["expiry"]), (&"KEY".into(), &NEVER.into()));
-        assert_eq!(copy(&all, put(certificate("gw1:x:y"))), None);
+        assert_eq!(copy(&all, &put(certificate("gw1:x:y"))), None);
         let gone = Copy { key: "*.a.test:latest".to_owned(), value: None };
-        assert_eq!(copy(&all, Txn::new().delete(key.clone(), Expect::Any)), Some(gone));
-        assert_eq!(copy(&some, put(certificate("KEY"))), None);
-        assert_eq!(copy(&some, Txn::new().delete(key.clone(), Expect::Any)), None);
-        assert_eq!(copy(&Legacy::default(), put(certificate("KEY"))), None);
+        assert_eq!(copy(&all, &Txn::new().delete(key.clone(), Expect::Any)), Some(gone));
+        assert_eq!(copy(&some, &put(certificate("KEY"))), None);
+        assert_eq!(copy(&some, &Txn::new().delete(key.clone(), Expect::Any)), None);
+        assert_eq!(copy(&Legacy::default(), &put(certificate("KEY"))), None);
     }
 
     #[test]
     fn a_challenge_is_copied_whatever_becomes_of_certificates() {
         let key = Key::new(Collection::Challenge, "[::1]:to-ken");
         let fields = fields(&[("key_authorisation", "to-ken.x")]);
-        let copied = copy(&Legacy::new(false), Txn::new().put(key, fields, Expect::Any));
+        let copied = copy(&Legacy::new(false), &Txn::new().put(key, fields, Expect::Any));
         let value = Some("to-ken.x".to_owned());
         assert_eq!(copied, Some(Copy { key: "[::1]:challenge:to-ken".to_owned(), value }));
     }

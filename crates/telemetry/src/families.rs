@@ -1,8 +1,8 @@
 //! Families of like series, and what a thread holds of them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cells::{Buckets, Counter, Gauge, Histogram, Padded, SharedCounter, SharedGauge};
@@ -77,8 +77,9 @@ macro_rules! family {
                 $Local(Local::new(&self.series, self.labels), self.clone())
             }
 
-            /// Drops every series with this label value, because what it stood for is gone; without such a label
-            /// nothing happens. Costs O(series), and each thread forgets the cells it knows.
+            /// Drops the cells with this label value that no thread holds any more, because what they stood for is
+            /// gone; without such a label nothing happens. A cell that is still held stays until a later call, so
+            /// that nothing is counted where nobody sees it. Costs O(series).
             pub fn forget(&self, label: &str, value: &str) {
                 self.series.forget(&self.labels, label, value);
             }
@@ -106,13 +107,11 @@ family!(HistogramFamily, LocalHistograms, Histogram, Buckets, "histogram");
 #[derive(Debug)]
 pub(crate) struct Series<C> {
     cells: Mutex<BTreeMap<String, Vec<Arc<C>>>>,
-    /// Grows whenever series are forgotten, so that threads drop the cells they remember.
-    forgotten: AtomicU64,
 }
 
 impl<C> Default for Series<C> {
     fn default() -> Self {
-        Self { cells: Mutex::default(), forgotten: AtomicU64::new(0) }
+        Self { cells: Mutex::default() }
     }
 }
 
@@ -143,8 +142,12 @@ impl<C> Series<C> {
         if !names.contains(&name) {
             return;
         }
-        self.lock().retain(|labels, _| !text::has_label(labels, &wanted));
-        self.forgotten.fetch_add(1, Relaxed);
+        self.lock().retain(|labels, cells| {
+            if text::has_label(labels, &wanted) {
+                cells.retain(|cell| Arc::strong_count(cell) > 1);
+            }
+            !cells.is_empty()
+        });
     }
 
     pub(crate) fn each(&self, mut visit: impl FnMut(&str, &[Arc<C>])) {
@@ -163,19 +166,11 @@ struct Local<const N: usize, C, Handle> {
     labels: [&'static str; N],
     known: RefCell<HashMap<String, Handle>>,
     key: RefCell<String>,
-    forgotten: Cell<u64>,
 }
 
 impl<const N: usize, C, Handle> Local<N, C, Handle> {
     fn new(series: &Arc<Series<C>>, labels: [&'static str; N]) -> Self {
-        let forgotten = Cell::new(series.forgotten.load(Relaxed));
-        Self {
-            series: series.clone(),
-            labels,
-            known: RefCell::default(),
-            key: RefCell::default(),
-            forgotten,
-        }
+        Self { series: series.clone(), labels, known: RefCell::default(), key: RefCell::default() }
     }
 
     fn with(
@@ -186,10 +181,6 @@ impl<const N: usize, C, Handle> Local<N, C, Handle> {
         apply: impl FnOnce(&Handle),
     ) {
         let mut known = self.known.borrow_mut();
-        let forgotten = self.series.forgotten.load(Relaxed);
-        if self.forgotten.replace(forgotten) != forgotten {
-            known.clear();
-        }
         let mut key = self.key.borrow_mut();
         render_labels(&mut key, self.labels, values);
         if let Some(cell) = known.get(key.as_str()) {

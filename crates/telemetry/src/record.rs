@@ -67,7 +67,8 @@ impl AccessContext {
     }
 }
 
-/// One answered request. Byte fields are what the client sent, whatever it was.
+/// One answered request. Byte fields are what the client sent, whatever it was. Of a request that was refused before its
+/// head was complete, what is not known is empty.
 ///
 /// There is no place for cookies or credentials; the query is kept.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +83,7 @@ pub struct AccessRecord<'a> {
     pub client_ip: IpAddr,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
     pub proto: &'a str,
-    /// The method: a token, so nothing in it needs escaping.
+    /// The method.
     pub method: &'a str,
     /// Path and query as requested.
     pub uri: &'a [u8],
@@ -123,7 +124,7 @@ impl AccessRecord<'_> {
         let mut json = Json(out);
         json.text(member!("request_id"), self.request_id);
         json.text(member!("proto"), self.proto);
-        json.text(member!("method"), self.method);
+        json.string(member!("method"), self.method.as_bytes());
         json.string(member!("uri"), self.uri);
         if let Some(upstream) = self.upstream {
             json.text(member!("upstream"), upstream);

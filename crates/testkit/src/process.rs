@@ -67,12 +67,17 @@ pub struct Process {
 impl Process {
     /// Starts `command`, nothing of this process's environment but `PATH` and what the command sets itself.
     pub fn spawn(name: &str, command: Command, dir: &Path) -> Self {
+        Self::spawn_on(name, command, dir, Stdio::null())
+    }
+
+    /// As [`spawn`](Self::spawn), with something at standard input.
+    pub fn spawn_on(name: &str, command: Command, dir: &Path, stdin: impl Into<Stdio>) -> Self {
         let (out, err) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
         let environment: Vec<_> = command
             .get_envs()
             .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
             .collect();
-        let child = run(command, &environment, [&out, &err], false);
+        let child = run(command, &environment, [&out, &err], false, stdin.into());
         let command = command_of(&child.1);
         Self {
             name: name.to_owned(),
@@ -95,7 +100,8 @@ impl Process {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        (self.child, _) = run(command, &self.environment, [&self.out, &self.err], true);
+        (self.child, _) =
+            run(command, &self.environment, [&self.out, &self.err], true, Stdio::null());
         self.exit = None;
     }
 
@@ -212,6 +218,7 @@ fn run(
     environment: &[(OsString, OsString)],
     streams: [&Path; 2],
     append: bool,
+    stdin: Stdio,
 ) -> (Child, Command) {
     let [out, err] = streams.map(|path| {
         let mut options = OpenOptions::new();
@@ -222,7 +229,7 @@ fn run(
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(out)
         .stderr(err)
         .spawn()

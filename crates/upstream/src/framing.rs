@@ -1,6 +1,8 @@
 //! How long a response is (RFC 9112 §6), for both ways of speaking HTTP.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use http::{Method, StatusCode, Version};
 
 use crate::Problem;
@@ -22,20 +24,27 @@ pub(crate) enum Framing {
 ///
 /// Stricter than RFC 9112 §6.3, which lets `Transfer-Encoding` win over `Content-Length` and reads an unknown
 /// coding up to the connection's end: both are what response splitting looks like, and no sane application sends
-/// either.
+/// either. A length that is said several times is said once afterwards, and one that nobody can read is gone where
+/// there is no body anyway: what is passed on reads the same to everybody.
 pub(crate) fn of_response(
     method: &Method,
     status: StatusCode,
     version: Version,
-    headers: &HeaderMap,
+    headers: &mut HeaderMap,
 ) -> Result<Framing, Problem> {
     if *method == Method::HEAD
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED
     {
+        // RFC 9110 §8.6: never with 204.
+        if status == StatusCode::NO_CONTENT || content_length(headers).is_err() {
+            headers.remove(CONTENT_LENGTH);
+        }
+        say_once(headers);
         return Ok(Framing::None);
     }
     let length = content_length(headers)?;
+    say_once(headers);
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
         return Ok(match length {
@@ -119,6 +128,20 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
         }
     }
     Ok(length)
+}
+
+/// Writes a length that is known to be one number as one.
+fn say_once(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else { return };
+    let is_one = |line: &HeaderValue| line.as_bytes().iter().all(u8::is_ascii_digit);
+    if lines.next().is_none() && is_one(first) {
+        return;
+    }
+    let number = first.as_bytes().split(|byte| *byte == b',').next();
+    if let Some(number) = number.and_then(|text| decimal(text.trim_ascii())) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(number));
+    }
 }
 
 fn decimal(text: &[u8]) -> Option<u64> {

@@ -1,7 +1,9 @@
+use std::sync::atomic::Ordering;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
 
 use crate::App;
 use crate::error::Failure;
@@ -17,11 +19,13 @@ pub(crate) async fn livez() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "probe", operation_id = "readyz", security(()),
     responses((status = 200, body = String, content_type = "text/plain", description = "They should.")))]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<&'static str, Failure> {
-    if (app.ready)() && app.control.ready().await {
-        Ok("ok\n")
-    } else {
-        Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not ready"))
+    let ready = (app.ready)() && app.control.ready().await;
+    match (app.was_ready.swap(ready, Ordering::Relaxed), ready) {
+        (false, true) => tracing::info!("ready"),
+        (true, false) => tracing::warn!("not ready any more"),
+        _ => {}
     }
+    if ready { Ok("ok\n") } else { Err(Failure::not_ready()) }
 }
 
 /// Figures in Prometheus' text format.

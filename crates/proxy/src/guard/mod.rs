@@ -20,6 +20,7 @@
 //!
 //! `CONNECT` is refused: this is not a forward proxy.
 
+mod begun;
 mod checker;
 mod chunked;
 mod fields;
@@ -29,5 +30,6 @@ mod stream;
 mod tests;
 mod violation;
 
+pub(crate) use begun::Begun;
 pub(crate) use head::MAX_HEAD;
 pub(crate) use stream::{Guarded, Handle};

@@ -1,6 +1,6 @@
 //! The transport: passes what is checked, holds what is not, answers what is refused.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::begun::Begun;
 use super::checker::{Checker, Place};
 use super::violation::Violation;
 
@@ -40,6 +41,7 @@ pub(crate) struct Handle(Rc<Shared>);
 struct Shared {
     upgraded: Cell<bool>,
     violation: Cell<Option<Violation>>,
+    begun: RefCell<Option<Begun>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,11 @@ impl Handle {
     pub(crate) fn violation(&self) -> Option<Violation> {
         self.0.violation.get()
     }
+
+    /// What was refused, where the service never heard of it: of a bad head, but not of a bad body. Says it once.
+    pub(crate) fn take_refused(&self) -> Option<(Violation, Begun)> {
+        Some((self.violation()?, self.0.begun.take()?))
+    }
 }
 
 impl<S> Guarded<S> {
@@ -81,6 +88,11 @@ impl<S> Guarded<S> {
         Handle(self.shared.clone())
     }
 
+    /// What is there of a head that is not complete.
+    pub(crate) fn begun(&self) -> Begun {
+        Begun::read(&self.held)
+    }
+
     /// Hands out as much as fits of what was checked and held.
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
         let len = self.ready.min(buf.remaining());
@@ -94,10 +106,13 @@ impl<S> Guarded<S> {
 
     /// What a reader gets behind the last good byte: the end of the stream for a bad head, an error for a bad body.
     fn refuse(&mut self, violation: Violation, place: Place) -> io::Result<()> {
-        self.shared.violation.set(Some(violation));
-        self.held = Vec::new();
+        let first = self.shared.violation.replace(Some(violation)).is_none();
+        let held = std::mem::take(&mut self.held);
         match place {
             Place::Head => {
+                if first {
+                    self.shared.begun.replace(Some(Begun::read(&held)));
+                }
                 let answer = || Refusal::Answer { page: violation.answer(), sent: 0 };
                 self.refusal.get_or_insert_with(answer);
                 Ok(())

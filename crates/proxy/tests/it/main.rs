@@ -3,6 +3,7 @@
 
 mod common;
 mod drain;
+mod hostile;
 mod http1;
 mod http2;
 mod limits;

@@ -1,4 +1,5 @@
 //! A real `redis-server` of the test's own, in a private directory, gone when dropped.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -254,9 +254,10 @@ impl Done<'_> {
         if self.head.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(request);
         }
-        let Head { status, version, headers, .. } = &self.head;
-        let framing = framing::of_response(request.method, *status, *version, headers)
-            .map_err(|problem| self.bad(problem))?;
+        let Head { status, version, headers, .. } = &mut self.head;
+        let framing = framing::of_response(request.method, *status, *version, headers);
+        let framing = framing.map_err(|problem| self.bad(problem))?;
+        let Head { version, headers, .. } = &self.head;
         let reusable = framing::keeps_alive(*version, headers) && framing != Framing::Close;
         if matches!(framing, Framing::None | Framing::Chunked) {
             self.head.headers.remove(header::TRANSFER_ENCODING);

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use model::{Hostname, UpstreamHost, UpstreamTls};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -16,6 +17,12 @@ use self::resolve::Resolver;
 use self::tls::ClientTls;
 use crate::stream::Stream;
 use crate::{Endpoint, Error, Settings};
+
+/// When to ask a silent app's kernel whether it is still there, and how often before it is given up.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// Opens connections; one per worker.
 #[derive(Debug)]
@@ -50,6 +57,8 @@ impl Connector {
             UpstreamHost::Name(name) => self.dial_name(name, port).await?,
         };
         tcp.set_nodelay(true)?;
+        // An app that vanished without a word must not hold a tunnel or a pool's place for ever.
+        SockRef::from(&tcp).set_tcp_keepalive(&KEEPALIVE)?;
         match endpoint.tls() {
             UpstreamTls::Off => Ok(Stream::Plain(tcp)),
             mode => Ok(Stream::Tls(Box::new(self.tls.handshake(endpoint, mode, tcp).await?))),
@@ -70,5 +79,24 @@ impl Connector {
             }
         }
         Err(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tunnel to an app whose machine had lost its power stayed for ever.
+    #[tokio::test]
+    async fn a_silent_app_is_asked_whether_it_is_still_there() {
+        let app = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = app.local_addr().unwrap().to_string();
+        let endpoint = Endpoint::new(address.parse().unwrap(), UpstreamTls::Off);
+        let stream = Connector::new(Settings::default()).connect(&endpoint).await.unwrap();
+        let Stream::Plain(tcp) = stream else { panic!("no TLS was asked for") };
+        let socket = SockRef::from(&tcp);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
     }
 }

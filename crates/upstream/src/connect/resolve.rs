@@ -6,17 +6,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use model::Hostname;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// Beyond this many names those past their time are forgotten.
 const MANY: usize = 1024;
 
-/// The system's resolver, believed for a short while.
+/// The system's resolver, believed for a short while, and asked one question at a time about each name: after a
+/// deploy thousands of requests may need the same answer at once.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     ttl: Duration,
     known: RefCell<HashMap<Hostname, Known>>,
+    asking: RefCell<HashMap<Hostname, Rc<Asking>>>,
 }
+
+/// A name that is being looked up, by whoever holds the cell's turn. When that one goes away the next takes over.
+type Asking = OnceCell<Result<Rc<[IpAddr]>, (io::ErrorKind, String)>>;
 
 #[derive(Debug)]
 struct Known {
@@ -26,23 +32,47 @@ struct Known {
 
 impl Resolver {
     pub(crate) fn new(ttl: Duration) -> Self {
-        Self { ttl, known: RefCell::default() }
+        Self { ttl, known: RefCell::default(), asking: RefCell::default() }
     }
 
-    /// The addresses of a name, in the system's order. Failures are not remembered.
+    /// The addresses of a name, in the system's order. Failures are not remembered, but shared by all who wait.
     pub(crate) async fn resolve(&self, name: &Hostname) -> io::Result<Rc<[IpAddr]>> {
+        self.resolve_by(name, look_up).await
+    }
+
+    async fn resolve_by(
+        &self,
+        name: &Hostname,
+        look_up: impl AsyncFnOnce(&Hostname) -> io::Result<Rc<[IpAddr]>>,
+    ) -> io::Result<Rc<[IpAddr]>> {
         if let Some(addresses) = self.remembered(name) {
             return Ok(addresses);
         }
-        let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-        let addresses: Rc<[IpAddr]> = found.map(|address| address.ip()).collect();
+        let asking = self.asking.borrow_mut().entry(name.clone()).or_default().clone();
+        let told = |error: io::Error| (error.kind(), error.to_string());
+        let answer = asking
+            .get_or_init(async || {
+                let answer = look_up(name).await.map_err(told);
+                if let Ok(addresses) = &answer {
+                    self.remember(name, addresses);
+                }
+                answer
+            })
+            .await;
+        // Whoever asks from now on asks anew; those who wait have the answer.
+        self.asking
+            .borrow_mut()
+            .retain(|_, other| !Rc::ptr_eq(other, &asking) && Rc::strong_count(other) > 1);
+        answer.clone().map_err(|(kind, text)| io::Error::new(kind, text))
+    }
+
+    fn remember(&self, name: &Hostname, addresses: &Rc<[IpAddr]>) {
         let now = Instant::now();
         let mut known = self.known.borrow_mut();
         if known.len() >= MANY {
             known.retain(|_, known| known.until > now);
         }
         known.insert(name.clone(), Known { addresses: addresses.clone(), until: now + self.ttl });
-        Ok(addresses)
     }
 
     fn remembered(&self, name: &Hostname) -> Option<Rc<[IpAddr]>> {
@@ -52,8 +82,18 @@ impl Resolver {
     }
 }
 
+async fn look_up(name: &Hostname) -> io::Result<Rc<[IpAddr]>> {
+    let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+    Ok(found.map(|address| address.ip()).collect())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::net::Ipv4Addr;
+
+    use futures_util::future::join_all;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -72,5 +112,46 @@ mod tests {
         let resolver = Resolver::new(Duration::from_secs(5));
         let name: Hostname = "no-such-host.invalid".parse().unwrap();
         assert!(resolver.resolve(&name).await.is_err());
+    }
+
+    /// Each request that found a name forgotten asked the system for it, on a thread of a pool with few.
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_a_name_that_is_being_looked_up_gets_the_same_answer() {
+        let resolver = Resolver::new(Duration::from_secs(5));
+        let name: Hostname = "app.test".parse().unwrap();
+        let asked = Cell::new(0);
+        let slow = async |_: &Hostname| {
+            asked.set(asked.get() + 1);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            match asked.get() {
+                1 => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
+                _ => Ok([IpAddr::from(Ipv4Addr::LOCALHOST)].into()),
+            }
+        };
+        let all = || join_all((0..100).map(|_| resolver.resolve_by(&name, slow)));
+        let failed = all().await;
+        assert!(failed.iter().all(|it| it.as_ref().unwrap_err().to_string() == "no such name"));
+        assert_eq!(asked.get(), 1);
+        let found = all().await;
+        assert!(found.iter().all(|it| it.as_ref().unwrap()[..] == [Ipv4Addr::LOCALHOST]));
+        assert_eq!(asked.get(), 2);
+        assert!(resolver.asking.borrow().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_up_whose_asker_goes_away_is_taken_over() {
+        let resolver = Resolver::new(Duration::from_secs(5));
+        let name: Hostname = "app.test".parse().unwrap();
+        let slow = async |_: &Hostname| {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            Ok([IpAddr::from(Ipv4Addr::LOCALHOST)].into())
+        };
+        let impatient = async {
+            let limit = Duration::from_secs(1);
+            tokio::time::timeout(limit, resolver.resolve_by(&name, slow)).await
+        };
+        let (gone, found) = tokio::join!(impatient, resolver.resolve_by(&name, slow));
+        assert!(gone.is_err());
+        assert_eq!(found.unwrap().len(), 1);
     }
 }

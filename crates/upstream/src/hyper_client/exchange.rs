@@ -223,7 +223,8 @@ async fn conclude(
         return Ok(Answer::Upgraded(Response::from_parts(parts, ()), UpgradedIo::from(upgraded)));
     }
     let (mut parts, incoming) = response.into_parts();
-    framing::of_response(head.method, parts.status, parts.version, &parts.headers).map_err(bad)?;
+    framing::of_response(head.method, parts.status, parts.version, &mut parts.headers)
+        .map_err(bad)?;
     parts.headers.remove(header::TRANSFER_ENCODING);
     parts.version = Version::HTTP_11;
     let body = AnswerBody::new(incoming, pool, connection, alarm, watch);
