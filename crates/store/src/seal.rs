@@ -104,6 +104,11 @@ impl Seal {
         self.key.is_some()
     }
 
+    /// The id of the key, as in the values it sealed; `None` without a key.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key.as_ref().map(|(id, _)| id.as_str())
+    }
+
     /// The text to store for a secret in the record `key`.
     ///
     /// # Errors
