@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod backup;
 mod bad_config;
 mod bad_input;
 mod big_bodies;
@@ -15,6 +16,7 @@ mod certificates;
 mod docs;
 mod drain;
 mod durability;
+mod history;
 mod http_semantics;
 mod malformed;
 mod observability;

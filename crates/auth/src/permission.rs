@@ -10,6 +10,8 @@ pub enum Permission {
     WriteHosts,
     /// Create, change and delete accounts.
     WriteUsers,
+    /// Take everything out, and put everything in.
+    Backup,
 }
 
 /// Whether a role carries a permission. A higher role may do all that a lower one may.
@@ -17,7 +19,7 @@ pub fn allows(role: Role, permission: Permission) -> bool {
     let least = match permission {
         Permission::Read => Role::Viewer,
         Permission::WriteHosts => Role::Manager,
-        Permission::WriteUsers => Role::Admin,
+        Permission::WriteUsers | Permission::Backup => Role::Admin,
     };
     role >= least
 }
@@ -29,12 +31,17 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_table_says() {
         let table = [
-            (Role::Viewer, [true, false, false]),
-            (Role::Manager, [true, true, false]),
-            (Role::Admin, [true, true, true]),
+            (Role::Viewer, [true, false, false, false]),
+            (Role::Manager, [true, true, false, false]),
+            (Role::Admin, [true, true, true, true]),
         ];
         for (role, row) in table {
-            let permissions = [Permission::Read, Permission::WriteHosts, Permission::WriteUsers];
+            let permissions = [
+                Permission::Read,
+                Permission::WriteHosts,
+                Permission::WriteUsers,
+                Permission::Backup,
+            ];
             assert_eq!(permissions.map(|p| allows(role, p)), row, "{role:?}");
         }
     }

@@ -35,13 +35,16 @@ mod actor;
 mod agenda;
 mod applied;
 mod authority;
+mod backup;
 mod certificates;
 mod error;
+mod history;
 mod hosts;
 mod limits;
 mod lookup;
 mod mirror;
 mod passwords;
+mod records;
 mod sessions;
 mod status;
 #[cfg(feature = "test-util")]
@@ -60,7 +63,9 @@ use store::Store;
 
 pub use actor::Actor;
 pub use applied::Applied;
+pub use backup::{Counts, Import, ImportMode, Imported, Listed, Secrets, spool};
 pub use error::{Error, FieldError, Subject};
+pub use history::{Event, EventFilter, EventPage, FieldChange, RolledBack, Verb};
 pub use hosts::{Conditions, HostPage, HostPatch, HostSpec, HostView, Hosts};
 pub use lookup::{Candidate, Lookup};
 pub use sessions::Login;

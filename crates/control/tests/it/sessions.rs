@@ -110,7 +110,9 @@ async fn a_new_password_ends_all_other_sessions() {
     let change = |current: &str, new: &str| {
         let (current, new) = (secret(current), secret(new));
         let (control, mine) = (world.control.clone(), mine.clone());
-        async move { control.change_password(&mine, current, new).await }
+        async move {
+            control.change_password(&mine, current, new, &control::Conditions::default()).await
+        }
     };
 
     assert_eq!(pointer(change("wrong horse", "battery staple").await), "/current_password");
@@ -131,10 +133,20 @@ async fn the_attempts_on_the_present_password_are_limited_too() {
     let world = World::new();
     let actor = world.admin().await; // one attempt
     for _ in 0..4 {
-        let outcome = world.control.change_password(&actor, secret("?"), secret("battery staple"));
+        let outcome = world.control.change_password(
+            &actor,
+            secret("?"),
+            secret("battery staple"),
+            &control::Conditions::default(),
+        );
         assert_eq!(pointer(outcome.await), "/current_password");
     }
-    let outcome = world.control.change_password(&actor, secret("?"), secret("battery staple"));
+    let outcome = world.control.change_password(
+        &actor,
+        secret("?"),
+        secret("battery staple"),
+        &control::Conditions::default(),
+    );
     assert!(matches!(outcome.await, Err(Error::RateLimited { .. })));
 }
 
