@@ -9,6 +9,7 @@
 
 mod activation;
 mod architecture;
+mod backup;
 mod bad_config;
 mod bad_input;
 mod big_bodies;
@@ -17,6 +18,7 @@ mod docs;
 mod drain;
 mod durability;
 mod fleet;
+mod history;
 mod http_semantics;
 mod legacy_lua;
 mod legacy_redis;

@@ -114,7 +114,8 @@ impl Api {
         let plaintext = common.allow_plaintext_secrets || common.cert_key.is_none();
         let sealer =
             Sealer::new(settings.secret_key.as_ref(), common.cert_key.as_ref(), plaintext)?;
-        let store = Store::new(shared.backend.clone(), sealer, shared.clock.clone());
+        let store = Store::new(shared.backend.clone(), sealer, shared.clock.clone())
+            .keeping_history(settings.history_entries);
         let control = Control::new(store, shared.clock.clone(), Cost::default())
             .map_err(|error| anyhow!("{error:?}"))?;
         let listener = listen(&settings.listen)

@@ -45,6 +45,13 @@ pub(crate) enum Command {
         /// A host name
         name: String,
     },
+    /// Shows what was written, and brings it back
+    #[command(subcommand)]
+    History(History),
+    /// Writes everything that a fresh installation needs to a file: hosts, accounts, certificates, the authority
+    Export(Export),
+    /// Takes such a file in; it is checked whole before anything is written
+    Import(Import),
     /// Shows how the store, the proxies, the tasks and the certificates stand
     Status,
     /// The shared store
@@ -169,6 +176,70 @@ pub(crate) enum StoreCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum History {
+    /// Lists writes, the newest first
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only those of this host
+        #[arg(long, value_name = "PATTERN", conflicts_with_all = ["collection", "id"])]
+        host: Option<String>,
+        /// Only those of this kind of record: Host, User, Cert, LocalCa
+        #[arg(long, value_name = "NAME")]
+        collection: Option<String>,
+        /// Only those of this record
+        #[arg(long, requires = "collection")]
+        id: Option<String>,
+        /// The most writes to list
+        #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Shows one write, with the fields that it changed
+    Show {
+        /// Its number
+        number: u64,
+    },
+    /// Brings the record of a write back to what it was before
+    Rollback {
+        /// The number of the write
+        number: u64,
+        /// Whatever was written to it since
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        write: Write,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Writes to this file, for its owner only, instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Leaves secrets out, and with them certificates and the local authority
+    #[arg(long, conflicts_with = "sealed")]
+    pub(crate) without_secrets: bool,
+    /// Has secrets in it, sealed as in the store: what is done unless told otherwise
+    #[arg(long)]
+    pub(crate) sealed: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "how", required = true, multiple = true, args = ["dry_run", "merge", "replace"])]
+pub(crate) struct Import {
+    /// What `export` wrote
+    pub(crate) file: PathBuf,
+    /// Writes what the file has and leaves the rest
+    #[arg(long, conflicts_with = "replace")]
+    pub(crate) merge: bool,
+    /// Writes what the file has and deletes the rest
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Prints what would change, and changes nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Ca {
     /// Writes the root certificate that signs local names, PEM, to standard output or a file
     Export {
@@ -207,6 +278,16 @@ mod tests {
             assert_eq!((add.write.wait, add.write.no_wait), (wait, no_wait), "{line}");
         }
         assert!(parse("gatewright host add a.test x --wait=1 --no-wait").is_err());
+    }
+
+    #[test]
+    fn an_import_says_how() {
+        assert!(parse("gatewright import x").is_err());
+        assert!(parse("gatewright import x --merge --replace").is_err());
+        for line in ["--dry-run", "--merge", "--replace", "--replace --dry-run"] {
+            assert!(parse(&format!("gatewright import x {line}")).is_ok(), "{line}");
+        }
+        assert!(parse("gatewright export --sealed --without-secrets").is_err());
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! A small HTTP client for the REST API: one request per connection, plain HTTP.
 
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -8,7 +12,9 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use model::Secret;
 use runtime::Tasks;
@@ -20,8 +26,14 @@ use crate::failure::Failure;
 
 /// Longer than any wait that the API grants.
 const TIMEOUT: Duration = Duration::from_secs(90);
-/// No answer is longer.
+/// How long a whole store may take.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(3600);
+/// No answer is longer, but for a backup.
 const LONGEST: usize = 64 << 20;
+/// How much of a file is sent at once.
+const PIECE: usize = 64 << 10;
+
+type Out = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A client of one API.
 pub(crate) struct Client {
@@ -69,22 +81,77 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Bytes, Failure> {
-        let request = self.request(method, path, body).context("making the request")?;
-        let exchanged = tokio::time::timeout(TIMEOUT, self.exchange(request)).await;
-        let (status, body) = exchanged
+        let kind = body.is_some().then_some("application/json");
+        let body = Full::new(Bytes::from(body.unwrap_or_default()));
+        let body = body.map_err(|never| match never {}).boxed_unsync();
+        let request = self.request(method, path, kind, body).context("making the request")?;
+        let (status, body) = self.in_time(TIMEOUT, self.exchange(request)).await?;
+        Self::success(&self.authority, path, status, body)
+    }
+
+    /// Sends a file and gives the body of the answer if it is a success.
+    pub(crate) async fn upload(&self, path: &str, file: File) -> Result<Bytes, Failure> {
+        let body = FileBody(file).boxed_unsync();
+        let kind = Some("application/x-ndjson");
+        let request = self.request(Method::POST, path, kind, body).context("making the request")?;
+        let (status, body) = self.in_time(BACKUP_TIMEOUT, self.exchange(request)).await?;
+        Self::success(&self.authority, path, status, body)
+    }
+
+    /// Writes the body of an answer somewhere as it comes; gives its last line.
+    pub(crate) async fn download(&self, path: &str, to: &mut dyn Write) -> Result<String, Failure> {
+        let body = Full::default().map_err(|never| match never {}).boxed_unsync();
+        let request = self.request(Method::GET, path, None, body).context("making the request")?;
+        let copying = async {
+            let (_tasks, head, mut body) = self.begin(request).await?;
+            if !head.status.is_success() {
+                let body = Limited::new(body, LONGEST).collect().await;
+                let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
+                return Ok((head.status, body, String::new()));
+            }
+            let mut last = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame?.into_data() else { continue };
+                to.write_all(&data).context("writing the file")?;
+                last.extend_from_slice(&data);
+                let ended = last.strip_suffix(b"\n").unwrap_or(&last);
+                if let Some(at) = ended.iter().rposition(|byte| *byte == b'\n') {
+                    last.drain(..=at);
+                }
+            }
+            Ok((head.status, Bytes::new(), String::from_utf8_lossy(&last).into_owned()))
+        };
+        let (status, body, last) = self.in_time(BACKUP_TIMEOUT, copying).await?;
+        Self::success(&self.authority, path, status, body).map(|_| last)
+    }
+
+    async fn in_time<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let outcome = tokio::time::timeout(limit, work).await;
+        outcome
             .context("no answer in time")
             .and_then(|outcome| outcome)
-            .with_context(|| format!("the API at http://{} does not answer", self.authority))?;
+            .with_context(|| format!("the API at http://{} does not answer", self.authority))
+    }
+
+    fn success(
+        authority: &Authority,
+        path: &str,
+        status: StatusCode,
+        body: Bytes,
+    ) -> Result<Bytes, Failure> {
         if status.is_success() {
             return Ok(body);
         }
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => Err(Failure::Refused(Box::new(problem))),
-            Err(_) => Err(anyhow::anyhow!(
-                "http://{}{path} answers {status}: is this the API?",
-                self.authority
-            )
-            .into()),
+            Err(_) => {
+                Err(anyhow::anyhow!("http://{authority}{path} answers {status}: is this the API?")
+                    .into())
+            }
         }
     }
 
@@ -92,8 +159,9 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<Vec<u8>>,
-    ) -> anyhow::Result<Request<Full<Bytes>>> {
+        kind: Option<&'static str>,
+        body: Out,
+    ) -> anyhow::Result<Request<Out>> {
         let mut request = Request::builder().method(method).uri(path);
         request = request.header(HOST, self.authority.as_str());
         if let Some(token) = &self.token {
@@ -101,13 +169,24 @@ impl Client {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+        if let Some(kind) = kind {
+            request = request.header(CONTENT_TYPE, kind);
         }
-        Ok(request.body(Full::new(Bytes::from(body.unwrap_or_default())))?)
+        Ok(request.body(body)?)
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> anyhow::Result<(StatusCode, Bytes)> {
+    async fn exchange(&self, request: Request<Out>) -> anyhow::Result<(StatusCode, Bytes)> {
+        let (_tasks, head, body) = self.begin(request).await?;
+        let body =
+            Limited::new(body, LONGEST).collect().await.map_err(anyhow::Error::from_boxed)?;
+        Ok((head.status, body.to_bytes()))
+    }
+
+    /// Sends a request and waits for the head of its answer; the tasks carry the connection.
+    async fn begin(
+        &self,
+        request: Request<Out>,
+    ) -> anyhow::Result<(Tasks, http::response::Parts, Incoming)> {
         let host = self.authority.host().trim_matches(['[', ']']);
         let port = self.authority.port_u16().unwrap_or(80);
         let stream = TcpStream::connect((host, port)).await?;
@@ -119,9 +198,30 @@ impl Client {
             let _ = connection.await;
         });
         let (head, body) = sender.send_request(request).await?.into_parts();
-        let body =
-            Limited::new(body, LONGEST).collect().await.map_err(anyhow::Error::from_boxed)?;
-        Ok((head.status, body.to_bytes()))
+        Ok((tasks, head, body))
+    }
+}
+
+/// A file as a body.
+struct FileBody(File);
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let mut piece = vec![0; PIECE];
+        Poll::Ready(match self.0.read(&mut piece) {
+            Ok(0) => None,
+            Ok(length) => {
+                piece.truncate(length);
+                Some(Ok(Frame::data(piece.into())))
+            }
+            Err(error) => Some(Err(error)),
+        })
     }
 }
 

@@ -40,9 +40,9 @@ pub(crate) fn run(arguments: Arguments, env: &Env) -> Result<(), Failure> {
 }
 
 /// A run of the program: which API, and how to answer.
-struct Session<'e> {
+pub(crate) struct Session<'e> {
     url: String,
-    json: bool,
+    pub(crate) json: bool,
     env: &'e Env,
 }
 
@@ -53,6 +53,9 @@ impl Session<'_> {
             Command::Logout => self.logout().await,
             Command::Host(host) => self.host(host).await,
             Command::Lookup { name } => self.lookup(&name).await,
+            Command::History(history) => self.history(history).await,
+            Command::Export(export) => self.export(export).await,
+            Command::Import(import) => self.import(import).await,
             Command::Status => {
                 let status: StatusView = self.client()?.get("/api/status").await?;
                 self.answer(&status, tables::status)
@@ -192,7 +195,7 @@ impl Session<'_> {
     }
 
     /// A client with the token at hand, if there is one.
-    fn client(&self) -> Result<Client, Failure> {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
         let token = match self.env.get("GATEWRIGHT_TOKEN") {
             Some(token) => Some(Secret::new(token.to_owned())),
             None => Credentials::new(self.env)
@@ -205,7 +208,7 @@ impl Session<'_> {
     }
 
     /// Tells what was written, and fails when it does not run everywhere yet.
-    fn written<T: Serialize>(
+    pub(crate) fn written<T: Serialize>(
         &self,
         written: &Written<T>,
         name: &str,
@@ -223,7 +226,7 @@ impl Session<'_> {
         }
     }
 
-    fn answer<T: Serialize>(
+    pub(crate) fn answer<T: Serialize>(
         &self,
         value: &T,
         text: impl FnOnce(&T) -> String,
@@ -237,7 +240,7 @@ impl Session<'_> {
 }
 
 /// What is to be waited for, as a query.
-fn query(write: &arguments::Write) -> String {
+pub(crate) fn query(write: &arguments::Write) -> String {
     let mut parts = Vec::new();
     if write.dry_run {
         parts.push("dry_run=true".to_owned());

@@ -1,6 +1,6 @@
 //! Answers as people read them.
 
-use api::types::{HostView, LookupAnswer, StatusView};
+use api::types::{HistoryDetail, HistoryEntry, HostView, ImportAnswer, LookupAnswer, StatusView};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
@@ -58,6 +58,76 @@ pub(crate) fn lookup(answer: &LookupAnswer) -> String {
     }
     let pattern = answer.matched.as_deref().unwrap_or("nothing");
     format!("{} leads to {pattern}\n\n{}", answer.name, finish(&table))
+}
+
+/// What was written, a line each.
+pub(crate) fn events(events: &[HistoryEntry]) -> String {
+    if events.is_empty() {
+        return "nothing was written\n".to_owned();
+    }
+    let mut table = table(["N", "AT", "BY", "WHAT", "RECORD", "WHY"]);
+    for event in events {
+        table.add_row([
+            event.number.to_string(),
+            event.at.clone(),
+            event.by.clone().unwrap_or_default(),
+            event.verb.clone(),
+            format!("{} {}", event.collection, event.id),
+            event.why.clone().unwrap_or_default(),
+        ]);
+    }
+    finish(&table)
+}
+
+/// One write and what it changed.
+pub(crate) fn event(detail: &HistoryDetail) -> String {
+    let entry = &detail.entry;
+    let by = entry.by.as_deref().unwrap_or("the program");
+    let why = entry.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let mut out = format!(
+        "{}  {} {} {} by {by} at {}{why}\n",
+        entry.number, entry.verb, entry.collection, entry.id, entry.at
+    );
+    let mut table = table(["FIELD", "BEFORE", "AFTER"]);
+    let text = |value: &Option<serde_json::Value>| match value {
+        None => String::new(),
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    for change in &detail.changes {
+        let field = change.pointer.trim_start_matches('/').to_owned();
+        table.add_row([field, text(&change.before), text(&change.after)]);
+    }
+    for secret in &entry.secrets {
+        table.add_row([secret.clone(), "(secret)".to_owned(), "(changed)".to_owned()]);
+    }
+    if !table.is_empty() {
+        out.push('\n');
+        out.push_str(&finish(&table));
+    }
+    out
+}
+
+/// What an import did or would do.
+pub(crate) fn imported(answer: &ImportAnswer, dry_run: bool) -> String {
+    let mut out = String::new();
+    if dry_run {
+        for change in &answer.changes {
+            out.push_str(&format!("{} {} {}\n", change.verb, change.collection, change.id));
+        }
+        if answer.more > 0 {
+            out.push_str(&format!("and {} more\n", answer.more));
+        }
+        out.push('\n');
+    }
+    let mut table = table(["COLLECTION", "CREATED", "UPDATED", "DELETED", "UNCHANGED"]);
+    for (name, counts) in &answer.counts {
+        let numbers = [counts.created, counts.updated, counts.deleted, counts.unchanged];
+        let numbers = numbers.map(|number| number.to_string());
+        table.add_row(std::iter::once(name.clone()).chain(numbers));
+    }
+    out.push_str(&finish(&table));
+    out
 }
 
 /// How everything stands.

@@ -17,6 +17,8 @@ use crate::error::Failure;
 
 /// How long a request may take. Longer than the longest `wait=applied`.
 const TIME: Duration = Duration::from_secs(40);
+/// How long taking in a whole store may take.
+const IMPORT_TIME: Duration = Duration::from_secs(3600);
 /// The longest id that a client may choose.
 const LONGEST_ID: usize = 64;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,7 +42,8 @@ pub(crate) async fn envelope(
 ) -> Response {
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answer = AssertUnwindSafe(tokio::time::timeout(TIME, next.run(request))).catch_unwind();
+    let time = if path == "/api/import" { IMPORT_TIME } else { TIME };
+    let answer = AssertUnwindSafe(tokio::time::timeout(time, next.run(request))).catch_unwind();
     let mut answer = match answer.await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Failure::too_slow().into_response(),

@@ -139,6 +139,7 @@ impl From<Error> for Failure {
             Error::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Error::Exists(_) => (StatusCode::CONFLICT, "exists"),
             Error::Stale(_) => (StatusCode::PRECONDITION_FAILED, "stale"),
+            Error::Superseded { .. } => (StatusCode::CONFLICT, "superseded"),
             Error::Unreadable(..) => (StatusCode::CONFLICT, "unreadable"),
             Error::Refused(_) => (StatusCode::CONFLICT, "refused"),
             Error::Unauthorised => (StatusCode::UNAUTHORIZED, "unauthorised"),

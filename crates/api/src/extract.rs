@@ -117,6 +117,11 @@ impl FromRequestParts<App> for IfMatch {
 }
 
 impl IfMatch {
+    /// For a write that can't be tried out.
+    pub(crate) fn alone(self) -> Conditions {
+        Conditions { if_match: self.0, dry_run: false }
+    }
+
     pub(crate) fn and(self, parameters: &WriteParameters) -> Conditions {
         Conditions { if_match: self.0, dry_run: parameters.dry_run }
     }
@@ -172,14 +177,7 @@ const LONGEST_LIMIT: usize = 500;
 
 impl Parameters {
     pub(crate) fn write(mut self, errors: &mut Errors) -> WriteParameters {
-        let dry_run = match self.take("dry_run", errors).as_deref() {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => {
-                errors.add("?dry_run", "must be true or false");
-                false
-            }
-        };
+        let dry_run = self.flag("dry_run", errors);
         WriteParameters { dry_run, ..self.wait(errors) }
     }
 
@@ -218,6 +216,23 @@ impl Parameters {
         let after = self.take("after", errors);
         self.end(errors);
         ListParameters { limit, after }
+    }
+
+    /// `true` or `false`, which it is when absent.
+    pub(crate) fn flag(&mut self, name: &str, errors: &mut Errors) -> bool {
+        match self.take(name, errors).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                errors.add(format!("?{name}"), "must be true or false");
+                false
+            }
+        }
+    }
+
+    /// A text that may be absent.
+    pub(crate) fn text(&mut self, name: &str, errors: &mut Errors) -> Option<String> {
+        self.take(name, errors)
     }
 
     /// No parameters at all.

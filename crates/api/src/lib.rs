@@ -99,7 +99,7 @@ struct App {
 }
 
 fn described() -> OpenApiRouter<App> {
-    use routes::{auth, host, probe, system, user};
+    use routes::{auth, backup, history, host, probe, system, user};
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(auth::login))
         .routes(routes!(auth::logout))
@@ -110,6 +110,11 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(host::list_hosts, host::create_host))
         .routes(routes!(host::show_host, host::replace_host, host::change_host, host::delete_host))
         .routes(routes!(host::look_up))
+        .routes(routes!(history::list_history))
+        .routes(routes!(history::show_history))
+        .routes(routes!(history::roll_back))
+        .routes(routes!(backup::export))
+        .routes(routes!(backup::import))
         .routes(routes!(system::status))
         .routes(routes!(system::accept_store))
         .routes(routes!(system::local_root))

@@ -58,6 +58,61 @@ pub(crate) struct WaitQuery {
     timeout: Option<String>,
 }
 
+/// Which writes.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HistoryQuery {
+    /// Only those of the host with this pattern.
+    #[expect(dead_code, reason = "describes a parameter")]
+    host: Option<String>,
+    /// Only those of this kind of record: `Host`, `User`, `Cert`, `LocalCa`.
+    #[expect(dead_code, reason = "describes a parameter")]
+    collection: Option<String>,
+    /// Only those of this record; needs `collection`.
+    #[expect(dead_code, reason = "describes a parameter")]
+    id: Option<String>,
+}
+
+/// Which write.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct HistoryPath {
+    /// The number of the write.
+    #[param(minimum = 1)]
+    #[expect(dead_code, reason = "describes a parameter")]
+    n: u64,
+}
+
+/// Whether later changes may go.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ForceQuery {
+    /// Bring it back whatever came later; else, without `If-Match`, a later change is 409.
+    #[param(default = false)]
+    #[expect(dead_code, reason = "describes a parameter")]
+    force: Option<bool>,
+}
+
+/// What an export has.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExportQuery {
+    /// `sealed`: secrets as the store has them, which needs the same keys to import; `none`: without them.
+    #[param(default = "sealed", pattern = "^(sealed|none)$")]
+    #[expect(dead_code, reason = "describes a parameter")]
+    secrets: Option<String>,
+}
+
+/// What an import does with what the file does not have.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ImportQuery {
+    /// `merge`: it stays; `replace`: it is deleted.
+    #[param(pattern = "^(merge|replace)$")]
+    #[expect(dead_code, reason = "describes a parameter")]
+    mode: String,
+}
+
 /// The condition of a write.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -114,6 +169,8 @@ enum Wait {
         (name = "auth", description = "Sessions"),
         (name = "host", description = "Names and patterns, and what stands behind them"),
         (name = "user", description = "Accounts"),
+        (name = "history", description = "What was written, and the way back"),
+        (name = "backup", description = "Everything, out and in"),
         (name = "system", description = "The whole"),
         (name = "probe", description = "For machines that watch")
     )
@@ -206,7 +263,8 @@ fn errors_of(path: &str, operation: &Operation) -> Vec<Shared> {
     };
     let body = operation.request_body.is_some();
     let asks = body || !parameters.is_empty();
-    let record = path.contains("{pattern}") || path.starts_with("/api/user/{");
+    let record = ["/api/user/{", "/api/history/{"].iter().any(|start| path.starts_with(start))
+        || path.contains("{pattern}");
     [
         (asks, MALFORMED),
         (login || !open, UNAUTHORISED),

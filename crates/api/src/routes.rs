@@ -1,6 +1,8 @@
 //! The handlers: each reads its request, calls one use case and writes the answer.
 
 pub(crate) mod auth;
+pub(crate) mod backup;
+pub(crate) mod history;
 pub(crate) mod host;
 pub(crate) mod probe;
 pub(crate) mod system;

@@ -3,11 +3,15 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod backup;
+mod history;
 mod host;
 pub(crate) mod schema;
 mod status;
 mod user;
 
+pub use backup::{ImportAnswer, ImportChange, ImportCounts};
+pub use history::{FieldChange, HistoryDetail, HistoryEntry, HistoryList, RolledBack};
 pub use host::{
     Deleted, HostChange, HostCreate, HostList, HostView, LookupAnswer, LookupCandidate,
 };

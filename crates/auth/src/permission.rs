@@ -12,6 +12,8 @@ pub enum Permission {
     WriteHosts,
     /// Create, change and delete accounts.
     WriteUsers,
+    /// Take everything out, and put everything in.
+    Backup,
 }
 
 /// Whether a role carries a permission. A higher role may do all that a lower one may.
@@ -19,7 +21,7 @@ pub fn allows(role: Role, permission: Permission) -> bool {
     let least = match permission {
         Permission::Read => Role::Viewer,
         Permission::WriteHosts => Role::Manager,
-        Permission::AcceptStore | Permission::WriteUsers => Role::Admin,
+        Permission::AcceptStore | Permission::Backup | Permission::WriteUsers => Role::Admin,
     };
     role >= least
 }
@@ -31,9 +33,9 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_table_says() {
         let table = [
-            (Role::Viewer, [true, false, false, false]),
-            (Role::Manager, [true, true, false, false]),
-            (Role::Admin, [true, true, true, true]),
+            (Role::Viewer, [true, false, false, false, false]),
+            (Role::Manager, [true, true, false, false, false]),
+            (Role::Admin, [true; 5]),
         ];
         for (role, row) in table {
             let permissions = [
@@ -41,6 +43,7 @@ mod tests {
                 Permission::WriteHosts,
                 Permission::WriteUsers,
                 Permission::AcceptStore,
+                Permission::Backup,
             ];
             assert_eq!(permissions.map(|p| allows(role, p)), row, "{role:?}");
         }

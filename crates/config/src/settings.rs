@@ -131,6 +131,8 @@ pub struct ApiSettings {
     pub admin_user: Username,
     /// The first administrator's password; none: random.
     pub admin_password: Option<Secret<String>>,
+    /// How many writes the history keeps.
+    pub history_entries: usize,
     /// Seals what only the control plane may read.
     pub secret_key: Option<Secret<String>>,
     /// The id of the group that may connect to the lookup socket, besides the owner.
@@ -264,6 +266,7 @@ fn api_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ApiSettings
             "can't be a user name: 1 to 64 of a-z 0-9 . _ - @, starting with a letter or a digit".to_owned()
         }));
     let admin_password = read.secret("ADMIN_PASSWORD");
+    let history_entries = read.value("HISTORY_ENTRIES", values::entries);
     let secret_key = read.optional("SECRET_KEY", key);
     let lookup_socket_group = read.optional("LOOKUP_SOCKET_GROUP", values::group);
     let shared = common.as_ref().is_some_and(|common| matches!(common.store, StoreUrl::Redis(_)));
@@ -277,6 +280,7 @@ fn api_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ApiSettings
         listen: listen?,
         admin_user: admin_user?,
         admin_password,
+        history_entries: history_entries?,
         secret_key,
         lookup_socket_group,
     })

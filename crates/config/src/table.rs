@@ -255,6 +255,13 @@ pub const SETTINGS: &[Setting] = &[
         Same(""),
         "The first administrator's password. Unset: random, printed once.",
     ),
+    setting(
+        "HISTORY_ENTRIES",
+        "NUMBER",
+        API,
+        Same("10000"),
+        "How many writes the history keeps; the oldest go. 0: none is written down.",
+    ),
     secret(
         "SECRET_KEY",
         API,

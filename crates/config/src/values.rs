@@ -226,6 +226,13 @@ pub(crate) fn workers(text: &str) -> Result<usize, String> {
     }
 }
 
+pub(crate) fn entries(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 0..=1_000_000) => Ok(count),
+        _ => Err("is no number from 0 to 1000000".to_owned()),
+    }
+}
+
 pub(crate) fn error_status(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(status @ 400..=599) => Ok(status),

@@ -37,6 +37,14 @@ impl Subject {
         Self { kind: "session", id: "…".to_owned() }
     }
 
+    pub(crate) fn event(number: u64) -> Self {
+        Self { kind: "history entry", id: number.to_string() }
+    }
+
+    pub(crate) fn other(collection: Collection, id: impl fmt::Display) -> Self {
+        Self { kind: collection.name(), id: id.to_string() }
+    }
+
     pub(crate) fn user(id: impl fmt::Display) -> Self {
         Self { kind: "user", id: id.to_string() }
     }
@@ -69,6 +77,17 @@ pub enum Error {
     /// Read it again: it is no longer what the caller expected.
     #[error("{0} has changed since it was read")]
     Stale(Subject),
+    /// Look at what came later; then say that it may go, by `force` or by the present tag.
+    #[error(
+        "{subject} has changed since entry {number} of the history: look at the later ones, then give its present \
+         entity tag in If-Match, or force=true"
+    )]
+    Superseded {
+        /// What was to be brought back.
+        subject: Subject,
+        /// The entry that was to be undone.
+        number: u64,
+    },
     /// Delete it and make it anew: what another program stored there can't be understood.
     #[error("{0} is stored in a form that can't be read; delete it and make it anew")]
     Unreadable(Subject, #[source] BoxError),

@@ -153,7 +153,7 @@ impl Hosts<'_> {
         if dry_run {
             return self.tried(host).await;
         }
-        match self.0.store().put(&host, Expect::Absent).await {
+        match self.0.put_told(&host, Expect::Absent, Some(actor.username())).await {
             Ok(written) => self.written(actor, host, written).await,
             Err(store::Error::Conflict { .. }) => Err(exists()),
             Err(other) => Err(other.into()),
@@ -204,13 +204,13 @@ impl Hosts<'_> {
         loop {
             // Untyped: one that can't be read can still be deleted.
             let fields = self.0.store().backend().get(&key).await?;
-            let tag = store::etag(&fields.ok_or_else(|| not_found(pattern))?);
+            let fields = fields.ok_or_else(|| not_found(pattern))?;
+            let tag = store::etag(&fields);
             conditions.hold(&tag).then_some(()).ok_or_else(|| stale(pattern))?;
             if conditions.dry_run {
                 return self.0.refresh().await;
             }
-            let expect = Expect::ETag(tag);
-            match self.0.store().delete::<Host>(pattern.as_str(), expect).await {
+            match self.0.delete_told(key.clone(), fields, actor.username()).await {
                 Ok(revision) => {
                     let by = actor.username();
                     tracing::info!(host = %pattern, %by, %revision, "a host was deleted");
@@ -240,7 +240,7 @@ impl Hosts<'_> {
             if conditions.dry_run {
                 return self.tried(host).await;
             }
-            match self.0.store().put(&host, Expect::ETag(etag)).await {
+            match self.0.put_told(&host, Expect::ETag(etag), Some(actor.username())).await {
                 Ok(written) => return self.written(actor, host, written).await,
                 Err(store::Error::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
                 Err(error) => return Err(lost_race(error)),
@@ -340,7 +340,7 @@ impl HostSpec {
 }
 
 /// The rules that no single value can be judged by. Names all that is wrong.
-fn check(host: &Host) -> Result<(), Error> {
+pub(crate) fn check(host: &Host) -> Result<(), Error> {
     let mut errors = Vec::new();
     if host.upstreams.len() > MAX_UPSTREAMS {
         errors.push(FieldError::new("/upstreams", format!("at most {MAX_UPSTREAMS} upstreams")));

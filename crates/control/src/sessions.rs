@@ -5,8 +5,9 @@ use auth::Token;
 use model::{Secret, SessionToken, Timestamp, User, Username};
 use store::{Expect, Versioned};
 
+use crate::error::Subject;
 use crate::mirror::for_each;
-use crate::{Actor, Control, Error};
+use crate::{Actor, Conditions, Control, Error, UserView};
 
 /// How long a login lasts.
 const SESSION: Duration = Duration::from_secs(12 * 3600);
@@ -80,9 +81,10 @@ impl Control {
         Ok(Actor::new(user.username, user.role, session.hash))
     }
 
-    /// Changes the actor's own password and ends all its other sessions; returns the revision that has it.
+    /// Changes the actor's own password and ends all its other sessions; returns the account as it is now.
     ///
     /// # Errors
+    /// [`Error::Stale`] when the account is not what `conditions` expect;
     /// [`Error::Invalid`] when the present password is wrong (at `/current_password`) or the new one breaks a rule
     /// (at `/password`); [`Error::RateLimited`] as for a login; [`Error::Busy`]; [`Error::Unavailable`].
     pub async fn change_password(
@@ -90,23 +92,28 @@ impl Control {
         actor: &Actor,
         current: Secret<String>,
         new: Secret<String>,
-    ) -> Result<model::Revision, Error> {
+        conditions: &Conditions,
+    ) -> Result<UserView, Error> {
         auth::check_password(&new).map_err(|rule| Error::invalid("/password", rule.to_string()))?;
         self.limits().account(&**self.store().backend(), actor.username()).await?;
         let Versioned { value: mut user, etag } =
             self.user(actor.username()).await?.ok_or(Error::Unauthorised)?;
+        if !conditions.hold(&etag) {
+            return Err(Error::Stale(Subject::user(&user.username)));
+        }
         if !self.passwords().verify(current, Some(user.password_hash.clone())).await? {
             return Err(Error::invalid("/current_password", "is not the present password"));
         }
         user.password_hash = self.passwords().hash(new, "/password").await?;
         user.updated_at = self.now();
-        let written = match self.store().put(&user, Expect::ETag(etag)).await {
+        let by = Some(actor.username());
+        let written = match self.put_told(&user, Expect::ETag(etag), by).await {
             // Somebody changed the account meanwhile: the password that was checked may no longer be its own.
             Err(store::Error::Conflict { .. }) => return Err(Error::Unauthorised),
             outcome => outcome?,
         };
         self.end_sessions(&user.username, Some(actor.session())).await?;
-        Ok(written.revision)
+        Ok(UserView { user, etag: Some(written.etag), revision: written.revision })
     }
 
     /// Ends every session of an account, but for one.

@@ -9,8 +9,8 @@ use auth::Cost;
 use model::{Revision, Timestamp};
 use runtime::{Clock, ManualClock};
 use store::{
-    Backend, BoxFuture, Changes, Collection, Error, Fields, Hints, Key, Lease, MemoryBackend,
-    ProxyReport, Rejected, ScanPage, Sealer, Store, Txn,
+    Backend, BoxFuture, Changes, Collection, Error, Fields, Hints, HistoryEntry, Key, Lease,
+    MemoryBackend, ProxyReport, Rejected, ScanPage, Sealer, Store, Txn,
 };
 
 use crate::Control;
@@ -113,6 +113,14 @@ impl Backend for Pluggable {
 
     fn changes_since<'a>(&'a self, since: &'a Revision) -> BoxFuture<'a, Result<Changes, Error>> {
         self.or(self.memory.changes_since(since))
+    }
+
+    fn history(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, Error>> {
+        self.or(self.memory.history(before, limit))
     }
 
     fn watch(&self) -> Hints {

@@ -1,6 +1,6 @@
 use auth::{Permission, Token};
 use model::{ETag, Revision, Role, Secret, User, Username};
-use store::{Expect, Versioned};
+use store::{Expect, Record, Versioned};
 
 use crate::error::Subject;
 use crate::mirror::for_each;
@@ -9,7 +9,7 @@ use crate::{Actor, Conditions, Control, Error};
 /// Names that the API uses for something else below its accounts.
 const RESERVED: [&str; 2] = ["me", "password"];
 /// The lock that keeps changes apart which could each leave an administrator and together none.
-const ADMINS_LOCK: &str = "users";
+pub(crate) const ADMINS_LOCK: &str = "users";
 
 /// Whether the first administrator was made.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Control {
             }
         };
         let user = self.new_user(username.clone(), Role::Admin, chosen).await?;
-        match self.store().put(&user, Expect::Absent).await {
+        match self.put_told(&user, Expect::Absent, None).await {
             Err(store::Error::Conflict { .. }) => Ok(Bootstrap::NotNeeded),
             outcome => {
                 outcome?;
@@ -193,7 +193,7 @@ impl Users<'_> {
         if dry_run {
             return self.tried(user).await;
         }
-        match self.0.store().put(&user, Expect::Absent).await {
+        match self.0.put_told(&user, Expect::Absent, Some(actor.username())).await {
             Err(store::Error::Conflict { .. }) => Err(exists()),
             outcome => Ok(view(user, outcome?)),
         }
@@ -228,7 +228,8 @@ impl Users<'_> {
             if conditions.dry_run {
                 return self.tried(user).await;
             }
-            let written = self.0.store().put(&user, Expect::ETag(etag)).await;
+            let by = Some(actor.username());
+            let written = self.0.put_told(&user, Expect::ETag(etag), by).await;
             let written = written.map_err(|error| lost_race(error, name))?;
             if new_password {
                 self.0.end_sessions(name, None).await?;
@@ -255,7 +256,11 @@ impl Users<'_> {
             if conditions.dry_run {
                 return self.0.refresh().await;
             }
-            let gone = self.0.store().delete::<User>(name.as_str(), Expect::ETag(found.etag)).await;
+            let key = found.value.key();
+            let fields = self.0.store().backend().get(&key).await?;
+            let fields = fields.filter(|fields| store::etag(fields) == found.etag);
+            let fields = fields.ok_or_else(|| Error::Stale(Subject::user(name)))?;
+            let gone = self.0.delete_told(key, fields, actor.username()).await;
             let revision = gone.map_err(|error| lost_race(error, name))?;
             self.0.end_sessions(name, None).await?;
             Ok(revision)
@@ -277,7 +282,7 @@ impl Users<'_> {
         }
     }
 
-    async fn keeps_an_admin_without(&self, name: &Username) -> Result<(), Error> {
+    pub(crate) async fn keeps_an_admin_without(&self, name: &Username) -> Result<(), Error> {
         let users = self.0.all_users().await?;
         if users.iter().any(|user| user.role == Role::Admin && user.username != *name) {
             Ok(())

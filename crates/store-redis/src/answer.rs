@@ -1,7 +1,7 @@
 use fred::error::{Error as RedisError, ErrorKind};
 use fred::types::Value;
 use model::{Epoch, Revision};
-use store::{Changes, Error, Fields, Key};
+use store::{Changes, Error, Fields, HistoryEntry, Key};
 
 use crate::trouble::Reason;
 
@@ -80,4 +80,18 @@ pub(crate) fn read_changes(answer: Vec<Value>) -> Result<Changes, Error> {
     // A collection of a later version than this one is nothing to readers of this one.
     let keys = names.filter_map(|name| Key::parse(&name)).collect();
     Ok(Changes::Keys { revision, keys })
+}
+
+/// The answer of the history script: numbers and values in turn.
+pub(crate) fn read_history(answer: &[String]) -> Result<Vec<HistoryEntry>, Error> {
+    let wrong = || corrupt("an entry of the history is not a revision and a text");
+    let entry = |pair: &[String]| {
+        let (revision, text) = pair[1].split_once(' ').ok_or_else(wrong)?;
+        Ok(HistoryEntry {
+            number: pair[0].parse().map_err(|_| wrong())?,
+            revision: revision.parse().map_err(|_| wrong())?,
+            text: text.to_owned(),
+        })
+    };
+    answer.chunks_exact(2).map(entry).collect()
 }

@@ -6,13 +6,13 @@ use fred::interfaces::HashesInterface;
 use fred::types::Value;
 use model::Revision;
 use store::{
-    Backend, BoxFuture, Changes, Collection, Error, Expect, Fields, Hints, Key, Lease, Op,
-    ScanPage, Txn,
+    Backend, BoxFuture, Changes, Collection, Error, Expect, Fields, Hints, HistoryEntry, Key,
+    Lease, NewEntries, Op, ScanPage, Txn,
 };
 use tokio::task::JoinSet;
 
 use crate::RedisSettings;
-use crate::answer::{self, corrupt, epoch_and_n, fields, read_changes};
+use crate::answer::{self, corrupt, epoch_and_n, fields, read_changes, read_history};
 use crate::connection::Connection;
 use crate::layout::Layout;
 use crate::legacy;
@@ -98,7 +98,8 @@ impl Link {
         }
     }
 
-    async fn commit(&self, txn: Txn) -> Result<Revision, Error> {
+    async fn commit(&self, mut txn: Txn) -> Result<Revision, Error> {
+        let history = txn.take_history();
         let ops = txn.into_ops();
         if ops.is_empty() {
             return self.revision().await;
@@ -110,7 +111,7 @@ impl Link {
                 let content = self.expected_content(op).await?;
                 changes.push(Change::from_op(&self.layout, op, content));
             }
-            let answer = self.run_changes(&changes).await?;
+            let answer = self.run_changes(&changes, &history).await?;
             let mut answer = answer.into_iter();
             match (answer.next().as_deref(), answer.next(), answer.next()) {
                 (Some("ok"), Some(epoch), Some(n)) => return epoch_and_n(epoch, &n),
@@ -135,8 +136,13 @@ impl Link {
         )
     }
 
-    /// Runs the commit script.
-    pub(crate) async fn run_changes(&self, changes: &[Change]) -> Result<Vec<String>, Error> {
+    /// Runs the commit script. The history's key is named only when there is something for it, so that a user who may
+    /// not touch it can commit the rest.
+    pub(crate) async fn run_changes(
+        &self,
+        changes: &[Change],
+        history: &NewEntries,
+    ) -> Result<Vec<String>, Error> {
         let mut keys = vec![self.layout.revision(), self.layout.changes(), self.layout.expiries()];
         let mut arguments = vec![
             Value::from(store::new_epoch()?.as_str()),
@@ -146,6 +152,13 @@ impl Link {
         ];
         for change in changes {
             change.write(&mut keys, &mut arguments);
+        }
+        arguments.push(Value::from(history.texts.len().to_string()));
+        if !history.texts.is_empty() {
+            keys.push(self.layout.history());
+            let trim = history.texts.len() + store::HISTORY_TRIM;
+            arguments.extend([history.keep, trim].map(|number| Value::from(number.to_string())));
+            arguments.extend(history.texts.iter().map(|text| Value::from(text.as_str())));
         }
         let answer = self.connection.commit(&self.scripts.commit, keys, arguments).await;
         answer.map_err(|error| self.failed("writing a transaction", error))
@@ -171,6 +184,16 @@ impl Link {
         let arguments = vec![Value::from(since.epoch.as_str()), Value::from(since.n.to_string())];
         let answer = self.connection.read(&self.scripts.changes, keys, arguments).await;
         read_changes(answer.map_err(|error| self.failed("reading the changes", error))?)
+    }
+
+    async fn history(&self, before: Option<u64>, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
+        let before = before.map(|number| number.to_string()).unwrap_or_default();
+        let arguments = vec![Value::from(before), Value::from(limit.to_string())];
+        let keys = vec![self.layout.history()];
+        let answer = self.connection.read(&self.scripts.history, keys, arguments).await;
+        let answer: Vec<String> =
+            answer.map_err(|error| self.failed("reading the history", error))?;
+        read_history(&answer)
     }
 
     async fn write_lease(&self, key: &Key, fields: &Fields, ttl: Duration) -> Result<(), Error> {
@@ -215,6 +238,14 @@ impl Backend for RedisBackend {
 
     fn changes_since<'a>(&'a self, since: &'a Revision) -> BoxFuture<'a, Result<Changes, Error>> {
         Box::pin(self.link.changes_since(since))
+    }
+
+    fn history(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(self.link.history(before, limit))
     }
 
     fn watch(&self) -> Hints {

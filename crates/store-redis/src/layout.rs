@@ -53,6 +53,11 @@ impl Layout {
         self.name("gw_expiries")
     }
 
+    /// A hash of the history's entries by number, with `first` and `last`.
+    pub(crate) fn history(&self) -> String {
+        self.name("gw_history")
+    }
+
     /// The channel that commits announce their keys on.
     pub(crate) fn hints(&self) -> String {
         self.name("gw_hint")

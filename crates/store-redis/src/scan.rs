@@ -1,6 +1,6 @@
 use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
-use store::{Collection, Error, Fields, Key, ScanPage};
+use store::{Collection, Error, Fields, Key, NewEntries, ScanPage};
 
 use crate::answer::listed_fields;
 use crate::backend::Link;
@@ -95,7 +95,7 @@ async fn forget(link: &Link, dangling: &[Key]) {
         return;
     }
     let changes: Vec<_> = dangling.iter().map(|key| Change::forget(&link.layout, key)).collect();
-    if let Err(error) = link.run_changes(&changes).await {
+    if let Err(error) = link.run_changes(&changes, &NewEntries::default()).await {
         // A proxy may not be allowed to; somebody else will.
         tracing::debug!(%error, "dangling index entries stay");
     }

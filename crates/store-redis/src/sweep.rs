@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fred::types::Value;
-use store::{Error, Key};
+use store::{Error, Key, NewEntries};
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::{corrupt, is_not_allowed};
@@ -45,7 +45,7 @@ async fn once(link: &Link) -> Result<(), Error> {
         if changes.is_empty() {
             return Ok(());
         }
-        let answer = link.run_changes(&changes).await?;
+        let answer = link.run_changes(&changes, &NewEntries::default()).await?;
         if answer.first().is_none_or(|word| word != "ok") {
             return Err(corrupt(&answer.join(" ")));
         }

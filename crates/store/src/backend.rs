@@ -43,6 +43,16 @@ pub trait Backend: Send + Sync + 'static {
     /// Which records changed after `since`, each once.
     fn changes_since<'a>(&'a self, since: &'a Revision) -> BoxFuture<'a, Result<Changes, Error>>;
 
+    /// At most `limit` entries of the history with numbers below `before`, or the last ones; newest first.
+    ///
+    /// The history is bounded and lies beside the records: an entry is appended by the commit that it tells of
+    /// ([`Txn::entry`]), is no change of its own and causes no hint. Numbers grow by one in the life of the store.
+    fn history(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, Error>>;
+
     /// Hints from now on. Ask for it before the first read, so that nothing falls between the two.
     fn watch(&self) -> Hints;
 
@@ -123,6 +133,20 @@ pub enum Changes {
         revision: Revision,
     },
 }
+
+/// An entry of the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The revision of the commit that it tells of.
+    pub revision: Revision,
+    /// What the writer had to say.
+    pub text: String,
+}
+
+/// How many entries one commit may remove beyond those that it appends, so that a lower bound costs no commit much.
+pub const HISTORY_TRIM: usize = 64;
 
 /// A lock that is held until it is released or its time is over.
 #[derive(Clone, Debug, PartialEq, Eq)]

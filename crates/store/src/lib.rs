@@ -45,7 +45,9 @@ mod seal;
 mod store;
 mod txn;
 
-pub use backend::{Backend, BoxFuture, Changes, Lease, ScanPage, new_epoch, unborn};
+pub use backend::{
+    Backend, BoxFuture, Changes, HISTORY_TRIM, HistoryEntry, Lease, ScanPage, new_epoch, unborn,
+};
 pub use embedded::EmbeddedBackend;
 pub use error::{BadRecord, Cause, Error, SealError};
 pub use hints::{HintSender, Hints, Touched};
@@ -54,7 +56,10 @@ pub use memory::MemoryBackend;
 pub use record::{GuardReport, LocalCaRecord, ProxyReport, Record, Rejected, StoreAccept};
 pub use seal::{Seal, Sealer};
 pub use store::{Page, Store, Versioned, Written};
-pub use txn::{Action, Expect, Op, Txn};
+pub use txn::{Action, Expect, NewEntries, Op, Txn};
+
+/// How many entries the history keeps, unless told otherwise.
+pub const HISTORY: usize = 10_000;
 
 /// How many changes a backend's log remembers at least, unless told otherwise. Who is further behind scans.
 pub const CHANGE_LOG: usize = 100_000;

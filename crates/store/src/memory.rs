@@ -8,8 +8,8 @@ use runtime::Clock;
 
 use crate::backend::ready;
 use crate::{
-    Action, Backend, BoxFuture, CHANGE_LOG, Changes, Collection, Error, Fields, HintSender, Hints,
-    Key, Lease, ScanPage, Txn, new_epoch,
+    Action, Backend, BoxFuture, CHANGE_LOG, Changes, Collection, Error, Fields, HISTORY_TRIM,
+    HintSender, Hints, HistoryEntry, Key, Lease, NewEntries, ScanPage, Txn, new_epoch,
 };
 
 /// A store that lives as long as its handle: for tests and for trying things out.
@@ -94,6 +94,17 @@ impl Backend for MemoryBackend {
         ready(Ok(self.state().changes_since(since)))
     }
 
+    fn history(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, Error>> {
+        let state = self.state();
+        let newest = state.history.iter().rev();
+        let wanted = newest.filter(|entry| before.is_none_or(|before| entry.number < before));
+        ready(Ok(wanted.take(limit).cloned().collect()))
+    }
+
     fn watch(&self) -> Hints {
         self.hints.subscribe()
     }
@@ -150,6 +161,8 @@ struct State {
     log: VecDeque<(u64, Key)>,
     /// The log has everything after this revision.
     log_from: u64,
+    /// Oldest first.
+    history: VecDeque<HistoryEntry>,
     locks: HashMap<String, Lock>,
     fence: u64,
 }
@@ -179,6 +192,7 @@ impl State {
             expiries: BTreeSet::new(),
             log: VecDeque::new(),
             log_from: 0,
+            history: VecDeque::new(),
             locks: HashMap::new(),
             fence: 0,
         }
@@ -224,13 +238,19 @@ impl State {
         ScanPage { records, next }
     }
 
-    fn commit(&mut self, txn: Txn, now: SystemTime, log_limit: usize) -> Result<Revision, Error> {
+    fn commit(
+        &mut self,
+        mut txn: Txn,
+        now: SystemTime,
+        log_limit: usize,
+    ) -> Result<Revision, Error> {
         for op in txn.ops() {
             let current = self.records.get(&op.key).map(|entry| &entry.fields);
             if !op.expect.holds(current) {
                 return Err(Error::Conflict { key: op.key.clone() });
             }
         }
+        let history = txn.take_history();
         let mut changed = Vec::with_capacity(txn.ops().len());
         for op in txn.into_ops() {
             match op.action {
@@ -244,8 +264,23 @@ impl State {
         }
         if !changed.is_empty() {
             self.record(changed, log_limit);
+            self.append(history);
         }
         Ok(self.revision())
+    }
+
+    fn append(&mut self, NewEntries { texts, keep }: NewEntries) {
+        if texts.is_empty() {
+            return;
+        }
+        let most_dropped = texts.len() + HISTORY_TRIM;
+        let revision = self.revision();
+        for text in texts {
+            let number = self.history.back().map_or(1, |last| last.number + 1);
+            self.history.push_back(HistoryEntry { number, revision: revision.clone(), text });
+        }
+        let over = self.history.len().saturating_sub(keep);
+        self.history.drain(..over.min(most_dropped));
     }
 
     fn changes_since(&self, since: &Revision) -> Changes {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use model::{ETag, Revision, Timestamp};
 use runtime::Clock;
 
-use crate::{Backend, BadRecord, Error, Expect, Fields, Key, Record, Sealer, Txn, etag};
+use crate::{Backend, BadRecord, Error, Expect, Fields, HISTORY, Key, Record, Sealer, Txn, etag};
 
 /// How often a write that expects nothing particular is tried again when somebody else was quicker.
 const ATTEMPTS: usize = 8;
@@ -15,6 +15,7 @@ pub struct Store {
     backend: Arc<dyn Backend>,
     sealer: Arc<Sealer>,
     clock: Clock,
+    keep: usize,
 }
 
 /// A record and the tag of its stored content.
@@ -49,7 +50,18 @@ pub struct Written {
 impl Store {
     /// A store on this backend.
     pub fn new(backend: Arc<dyn Backend>, sealer: Sealer, clock: Clock) -> Self {
-        Self { backend, sealer: Arc::new(sealer), clock }
+        Self { backend, sealer: Arc::new(sealer), clock, keep: HISTORY }
+    }
+
+    /// The same, keeping this many entries of the history; with 0 none is written.
+    #[must_use]
+    pub fn keeping_history(self, keep: usize) -> Self {
+        Self { keep, ..self }
+    }
+
+    /// How many entries of the history are kept.
+    pub fn history_kept(&self) -> usize {
+        self.keep
     }
 
     /// What it stands on: for revisions, changes, hints, locks and transactions over several records.
@@ -97,6 +109,19 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] when the stored record is not what was expected; [`Error::Seal`]; [`Error::Unavailable`].
     pub async fn put<R: Record>(&self, record: &R, expect: Expect) -> Result<Written, Error> {
+        self.put_told(record, expect, |_, _| None).await
+    }
+
+    /// As [`Store::put`], appending to the history what `tell` makes of the fields before and after.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub async fn put_told<R: Record>(
+        &self,
+        record: &R,
+        expect: Expect,
+        tell: impl Fn(Option<&Fields>, &Fields) -> Option<String>,
+    ) -> Result<Written, Error> {
         let key = Key::new(R::COLLECTION, record.id());
         let ours = record.to_fields(&self.sealer)?;
         let mut attempt = 1;
@@ -106,9 +131,14 @@ impl Store {
                 return Err(Error::Conflict { key });
             }
             let seen = current.as_ref().map_or(Expect::Absent, |fields| Expect::ETag(etag(fields)));
-            let fields = merge::<R>(current.unwrap_or_default(), &ours);
+            let fields = merge::<R>(current.clone().unwrap_or_default(), &ours);
             let tag = etag(&fields);
-            match self.backend.commit(self.put_txn(record, key.clone(), fields, seen)).await {
+            let told = tell(current.as_ref(), &fields);
+            let mut txn = self.put_txn(record, key.clone(), fields, seen);
+            if let Some(text) = told {
+                txn = txn.entry(text, self.keep);
+            }
+            match self.backend.commit(txn).await {
                 // Somebody wrote in between; whether that matters, the expectation says on the next turn.
                 Err(Error::Conflict { .. }) if attempt < ATTEMPTS => attempt += 1,
                 outcome => return Ok(Written { revision: outcome?, etag: tag }),

@@ -11,6 +11,16 @@ use crate::{Fields, Key, etag};
 #[derive(Clone, Debug, Default)]
 pub struct Txn {
     ops: Vec<Op>,
+    history: NewEntries,
+}
+
+/// What a transaction appends to the history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewEntries {
+    /// The entries, oldest first.
+    pub texts: Vec<String>,
+    /// How many entries of all are kept.
+    pub keep: usize,
 }
 
 /// One change of a [`Txn`].
@@ -84,6 +94,22 @@ impl Txn {
     #[must_use]
     pub fn delete(self, key: Key, expect: Expect) -> Self {
         self.with(key, Action::Delete, expect)
+    }
+
+    /// Appends an entry to the history when the transaction is committed with at least one change. Of all entries the
+    /// last `keep` stay; with 0 none is written.
+    #[must_use]
+    pub fn entry(mut self, text: String, keep: usize) -> Self {
+        if keep > 0 {
+            self.history.texts.push(text);
+            self.history.keep = keep;
+        }
+        self
+    }
+
+    /// Takes out what is to be appended to the history.
+    pub fn take_history(&mut self) -> NewEntries {
+        std::mem::take(&mut self.history)
     }
 
     /// The changes in the order they were added.

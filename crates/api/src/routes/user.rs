@@ -29,22 +29,25 @@ pub(crate) async fn me(State(app): State<App>, Caller(actor): Caller) -> Result<
 
 /// Changes one's own password and ends all other sessions of the account.
 #[utoipa::path(put, path = "/api/user/password", tag = "user", operation_id = "change_password",
-    params(crate::openapi::WaitQuery), request_body = PasswordChange,
-    responses((status = 200, body = Written<PasswordChanged>, description = "It is changed.")))]
+    params(crate::openapi::WaitQuery, crate::openapi::IfMatchHeader), request_body = PasswordChange,
+    responses((status = 200, body = Written<PasswordChanged>, description = "It is changed.",
+        headers(("ETag" = String, description = "The account's entity tag.")))))]
 pub(crate) async fn change_password(
     State(app): State<App>,
     Caller(actor): Caller,
     parameters: Parameters,
+    if_match: IfMatch,
     Json(body): Json,
 ) -> Result<Response, Failure> {
     let mut errors = Errors::default();
     let asked = parameters.wait(&mut errors);
     let read = read_passwords(body, &mut errors);
     let (current, new) = errors.check(read)?;
-    let revision = app.control.change_password(&actor, current, new).await?;
-    let record = PasswordChanged { revision: revision.to_string() };
-    let body = written(&app.control, &revision, asked, record).await?;
-    answer(StatusCode::OK, None, &body)
+    let conditions = if_match.alone();
+    let now = app.control.change_password(&actor, current, new, &conditions).await?;
+    let record = PasswordChanged { revision: now.revision.to_string() };
+    let body = written(&app.control, &now.revision, asked, record).await?;
+    answer(StatusCode::OK, now.etag.as_ref().map(model::ETag::as_str), &body)
 }
 
 /// Lists accounts in the order of their names.

@@ -8,6 +8,7 @@
 mod accounts;
 mod description;
 mod envelope;
+mod history;
 mod hosts;
 mod inputs;
 mod sessions;

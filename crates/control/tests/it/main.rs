@@ -8,7 +8,9 @@
 
 mod accounts;
 mod applied;
+mod backup;
 mod certificates;
+mod history;
 mod hosts;
 mod sessions;
 mod world;

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use control::Error;
-use model::{Revision, SessionToken};
+use model::SessionToken;
 
 use crate::world::{World, secret, user};
 
@@ -110,7 +110,9 @@ async fn a_new_password_ends_all_other_sessions() {
     let change = |current: &str, new: &str| {
         let (current, new) = (secret(current), secret(new));
         let (control, mine) = (world.control.clone(), mine.clone());
-        async move { control.change_password(&mine, current, new).await }
+        async move {
+            control.change_password(&mine, current, new, &control::Conditions::default()).await
+        }
     };
 
     assert_eq!(pointer(change("wrong horse", "battery staple").await), "/current_password");
@@ -130,15 +132,18 @@ async fn a_new_password_ends_all_other_sessions() {
 async fn the_attempts_on_the_present_password_are_limited_too() {
     let world = World::new();
     let actor = world.admin().await; // one attempt
+    let any = control::Conditions::default();
     for _ in 0..4 {
-        let outcome = world.control.change_password(&actor, secret("?"), secret("battery staple"));
+        let outcome =
+            world.control.change_password(&actor, secret("?"), secret("battery staple"), &any);
         assert_eq!(pointer(outcome.await), "/current_password");
     }
-    let outcome = world.control.change_password(&actor, secret("?"), secret("battery staple"));
+    let outcome =
+        world.control.change_password(&actor, secret("?"), secret("battery staple"), &any);
     assert!(matches!(outcome.await, Err(Error::RateLimited { .. })));
 }
 
-fn pointer(outcome: Result<Revision, Error>) -> String {
+fn pointer<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
     let Err(Error::Invalid { errors }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(errors.len(), 1);
     errors[0].pointer.clone()

@@ -10,8 +10,8 @@ use model::{CertRecord, Host, Revision, Timestamp};
 use proxy::{Digest, Tables};
 use runtime::{Clock, ManualClock, Shutdown, Tasks};
 use store::{
-    Backend, BoxFuture, Changes, Collection, Error, Expect, Fields, Hints, Key, Lease, ProxyReport,
-    Record, ScanPage, Sealer, Store, StoreAccept, Txn,
+    Backend, BoxFuture, Changes, Collection, Error, Expect, Fields, Hints, HistoryEntry, Key,
+    Lease, ProxyReport, Record, ScanPage, Sealer, Store, StoreAccept, Txn,
 };
 
 pub(crate) const INSTANCE: &str = "proxy-1";
@@ -70,6 +70,14 @@ impl Backend for Switched {
 
     fn changes_since<'a>(&'a self, since: &'a Revision) -> BoxFuture<'a, Result<Changes, Error>> {
         Box::pin(async move { self.on()?.changes_since(since).await })
+    }
+
+    fn history(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(async move { self.on()?.history(before, limit).await })
     }
 
     fn watch(&self) -> Hints {

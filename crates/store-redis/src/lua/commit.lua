@@ -3,9 +3,11 @@
 --
 -- KEYS  1 revision (hash)  2 change log (sorted set)  3 expiries (sorted set)
 --       then for each change: index (set), record (hash), copy (string; of no meaning when there is none)
+--       last, when there are entries for it: history (hash of number to '<epoch>:<n> <text>', and of 'first' and 'last')
 -- ARGV  1 epoch of a store that has none  2 limit of the log  3 hint channel  4 number of changes
 --       then for each change: verb, name in the log, id, expectation, n, n * (field, value), ttl in ms, n, n * (field, value),
 --       what to do with the copy (none, set, delete), its text
+--       then the number of entries for the history; with any: how many are kept, how many may be dropped now, the entries
 -- Verbs: put, delete; expire: note that a record's time is over; forget: drop an index entry without a record.
 -- Answer: {'ok', epoch, n} or {'conflict', place} or {'type', key}
 
@@ -57,6 +59,14 @@ for i = 1, tonumber(ARGV[4]) do
   if change.verb ~= 'delete' and not has_type(change.record, 'hash') then return {'type', change.record} end
   if not holds(change) then return {'conflict', tostring(i)} end
   changes[i] = change
+end
+
+local entries, keep, trim = {}, 0, 0
+local entry_count = tonumber(take())
+if entry_count > 0 then
+  if not has_type(KEYS[#KEYS], 'hash') then return {'type', KEYS[#KEYS]} end
+  keep, trim = tonumber(take()), tonumber(take())
+  for i = 1, entry_count do entries[i] = take() end
 end
 
 local time = redis.call('TIME')
@@ -111,6 +121,22 @@ local function forget(change)
   return false
 end
 
+-- Numbers have no gaps, so what is too much is known without counting.
+local function append(revision)
+  local history = KEYS[#KEYS]
+  local ends = redis.call('HMGET', history, 'first', 'last')
+  local first, last = tonumber(ends[1] or '') or 1, tonumber(ends[2] or '') or 0
+  for _, text in ipairs(entries) do
+    last = last + 1
+    redis.call('HSET', history, string.format('%.0f', last), revision .. ' ' .. text)
+  end
+  while last - first + 1 > keep and trim > 0 do
+    redis.call('HDEL', history, string.format('%.0f', first))
+    first, trim = first + 1, trim - 1
+  end
+  redis.call('HSET', history, 'first', string.format('%.0f', first), 'last', string.format('%.0f', last))
+end
+
 local verbs = {put = put, delete = delete, expire = expire, forget = forget}
 local changed = {}
 for _, change in ipairs(changes) do
@@ -126,6 +152,7 @@ if #changed > 0 then
     local dropped = redis.call('ZPOPMIN', KEYS[2], over)
     redis.call('HSET', KEYS[1], 'log_from', dropped[#dropped])
   end
+  if #entries > 0 then append(redis.call('HGET', KEYS[1], 'epoch') .. ':' .. string.format('%.0f', n)) end
   redis.call('PUBLISH', ARGV[3], cjson.encode(changed))
 end
 

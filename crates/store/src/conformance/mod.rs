@@ -26,6 +26,7 @@ use runtime::ManualClock;
 use crate::{Backend, Cause, Changes, Collection, Expect, Fields, Key, Txn};
 
 mod changes;
+mod entries;
 mod history;
 mod leases;
 mod records;
@@ -47,7 +48,9 @@ pub struct Subject {
 /// # Panics
 /// With the name of the first test that fails.
 pub async fn suite(make: impl AsyncFn() -> Subject) {
-    for (name, case) in [records::CASES, changes::CASES, leases::CASES, history::CASES].concat() {
+    for (name, case) in
+        [records::CASES, changes::CASES, leases::CASES, entries::CASES, history::CASES].concat()
+    {
         let subject = make().await;
         let outcome = tokio::time::timeout(LIMIT, case(&subject)).await;
         let outcome = outcome.unwrap_or_else(|_| Err("it takes too long".into()));

@@ -7,10 +7,12 @@ use runtime::Clock;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Backend, BoxFuture, CHANGE_LOG, Changes, Collection, Error, Fields, HintSender, Hints, Key,
-    Lease, ScanPage, Txn,
+    Backend, BoxFuture, CHANGE_LOG, Changes, Collection, Error, Fields, HintSender, Hints,
+    HistoryEntry, Key, Lease, ScanPage, Txn,
 };
 
+#[cfg(test)]
+mod crash;
 mod open;
 mod read;
 #[cfg(test)]
@@ -58,7 +60,10 @@ impl EmbeddedBackend {
     /// # Errors
     /// As [`EmbeddedBackend::open`].
     pub fn open_with(dir: &Path, clock: Clock, log_limit: usize) -> Result<Self, Error> {
-        let database = open::open(dir)?;
+        Self::start(open::open(dir)?, clock, log_limit)
+    }
+
+    fn start(database: redb::Database, clock: Clock, log_limit: usize) -> Result<Self, Error> {
         let hints = HintSender::new();
         let (reads, read_queue) = mpsc::channel(QUEUE);
         let (writes, write_queue) = mpsc::channel(QUEUE);
@@ -157,6 +162,14 @@ impl Backend for EmbeddedBackend {
     fn changes_since<'a>(&'a self, since: &'a Revision) -> BoxFuture<'a, Result<Changes, Error>> {
         let since = since.clone();
         Box::pin(self.read(move |snapshot| snapshot.changes_since(&since)))
+    }
+
+    fn history(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, Error>> {
+        Box::pin(self.read(move |snapshot| snapshot.history(before, limit)))
     }
 
     fn watch(&self) -> Hints {

@@ -16,6 +16,8 @@ pub(super) const EXPIRIES: TableDefinition<'_, (u64, &str, &str), ()> =
     TableDefinition::new("expiries");
 /// Which record changed, by revision and place in its transaction.
 pub(super) const LOG: TableDefinition<'_, (u64, u32), (&str, &str)> = TableDefinition::new("log");
+/// Entries of the history by number: the revision's number and the text.
+pub(super) const HISTORY: TableDefinition<'_, u64, (u64, &str)> = TableDefinition::new("history");
 /// Locks by name: fencing token and end.
 pub(super) const LOCKS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("locks");
 /// Counters, by the names below.
@@ -76,13 +78,14 @@ fn create(file: &Path) -> Result<Database, DatabaseError> {
 }
 
 /// Makes the tables, and the epoch of a store that is new.
-fn prepare(database: &Database, file: &Path) -> Result<(), Error> {
+pub(super) fn prepare(database: &Database, file: &Path) -> Result<(), Error> {
     let refused = |cause: redb::Error| foreign(file, Some(cause.into()));
     let write = || -> Result<(Option<u64>, redb::WriteTransaction), redb::Error> {
         let txn = database.begin_write()?;
         txn.open_table(RECORDS)?;
         txn.open_table(EXPIRIES)?;
         txn.open_table(LOG)?;
+        txn.open_table(HISTORY)?;
         // Whoever held a lock is dead: the store serves one process.
         txn.delete_table(LOCKS)?;
         txn.open_table(LOCKS)?;

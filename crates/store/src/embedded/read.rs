@@ -3,13 +3,14 @@ use std::collections::BTreeSet;
 use model::{Epoch, Revision, Timestamp};
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
-use super::open::{EPOCH, LOG, LOG_FROM, N, NUMBERS, RECORDS, TEXTS};
-use crate::{Changes, Collection, Error, Fields, Key, ScanPage};
+use super::open::{EPOCH, HISTORY, LOG, LOG_FROM, N, NUMBERS, RECORDS, TEXTS};
+use crate::{Changes, Collection, Error, Fields, HistoryEntry, Key, ScanPage};
 
 /// The store as it was at the last commit.
 pub(super) struct Snapshot {
     records: ReadOnlyTable<(&'static str, &'static str), (u64, bool, &'static [u8])>,
     log: ReadOnlyTable<(u64, u32), (&'static str, &'static str)>,
+    history: ReadOnlyTable<u64, (u64, &'static str)>,
     numbers: ReadOnlyTable<&'static str, u64>,
     texts: ReadOnlyTable<&'static str, &'static str>,
 }
@@ -21,6 +22,7 @@ impl Snapshot {
             Ok(Self {
                 records: txn.open_table(RECORDS)?,
                 log: txn.open_table(LOG)?,
+                history: txn.open_table(HISTORY)?,
                 numbers: txn.open_table(NUMBERS)?,
                 texts: txn.open_table(TEXTS)?,
             })
@@ -84,6 +86,23 @@ impl Snapshot {
             );
         }
         Ok(Changes::Keys { revision, keys: keys.into_iter().collect() })
+    }
+
+    pub(super) fn history(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, Error> {
+        let epoch = self.revision()?.epoch;
+        let mut entries = Vec::new();
+        let range = self.history.range(..before.unwrap_or(u64::MAX)).map_err(failed)?;
+        for entry in range.rev().take(limit) {
+            let (number, value) = entry.map_err(failed)?;
+            let (n, text) = value.value();
+            let revision = Revision { epoch: epoch.clone(), n };
+            entries.push(HistoryEntry { number: number.value(), revision, text: text.to_owned() });
+        }
+        Ok(entries)
     }
 
     fn number(&self, name: &str) -> Result<u64, Error> {

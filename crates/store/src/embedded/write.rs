@@ -1,9 +1,11 @@
 use model::{Epoch, Revision, Timestamp};
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
-use super::open::{EPOCH, EXPIRIES, FENCE, LOCKS, LOG, LOG_FROM, N, NUMBERS, RECORDS, TEXTS};
+use super::open::{
+    EPOCH, EXPIRIES, FENCE, HISTORY, LOCKS, LOG, LOG_FROM, N, NUMBERS, RECORDS, TEXTS,
+};
 use super::read::is_over;
-use crate::{Action, Collection, Error, Expect, Fields, Key, Lease, Txn};
+use crate::{Action, Collection, Error, Expect, Fields, HISTORY_TRIM, Key, Lease, NewEntries, Txn};
 
 /// A write transaction under way, shared by all operations of one group.
 ///
@@ -13,6 +15,7 @@ pub(super) struct Draft<'txn> {
     records: Table<'txn, (&'static str, &'static str), (u64, bool, &'static [u8])>,
     expiries: Table<'txn, (u64, &'static str, &'static str), ()>,
     log: Table<'txn, (u64, u32), (&'static str, &'static str)>,
+    history: Table<'txn, u64, (u64, &'static str)>,
     locks: Table<'txn, &'static str, (u64, u64)>,
     numbers: Table<'txn, &'static str, u64>,
     epoch: Epoch,
@@ -42,6 +45,7 @@ impl<'txn> Draft<'txn> {
             records: txn.open_table(RECORDS)?,
             expiries: txn.open_table(EXPIRIES)?,
             log: txn.open_table(LOG)?,
+            history: txn.open_table(HISTORY)?,
             locks: txn.open_table(LOCKS)?,
             numbers: txn.open_table(NUMBERS)?,
             epoch: Epoch::new(epoch.unwrap_or_default())
@@ -54,12 +58,13 @@ impl<'txn> Draft<'txn> {
         Ok(draft)
     }
 
-    pub(super) fn commit(&mut self, txn: Txn) -> Result<Result<Revision, Error>, redb::Error> {
+    pub(super) fn commit(&mut self, mut txn: Txn) -> Result<Result<Revision, Error>, redb::Error> {
         for op in txn.ops() {
             if !self.holds(&op.key, &op.expect)? {
                 return Ok(Err(Error::Conflict { key: op.key.clone() }));
             }
         }
+        let history = txn.take_history();
         let mut changed = Vec::with_capacity(txn.ops().len());
         for op in txn.into_ops() {
             match op.action {
@@ -72,6 +77,9 @@ impl<'txn> Draft<'txn> {
             changed.push(op.key);
         }
         self.record(&changed)?;
+        if !changed.is_empty() {
+            self.append(history)?;
+        }
         Ok(Ok(Revision { epoch: self.epoch.clone(), n: self.number(N)? }))
     }
 
@@ -201,6 +209,24 @@ impl<'txn> Draft<'txn> {
             self.numbers.insert(LOG_FROM, oldest)?;
         }
         self.effect = Effect { changed: true, durable: true };
+        Ok(())
+    }
+
+    /// Appends to the history, with the revision as it is now.
+    fn append(&mut self, NewEntries { texts, keep }: NewEntries) -> Result<(), redb::Error> {
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let n = self.number(N)?;
+        let mut number = self.history.last()?.map_or(0, |(number, _)| number.value());
+        for text in &texts {
+            number += 1;
+            self.history.insert(number, (n, text.as_str()))?;
+        }
+        let over = self.history.len()?.saturating_sub(keep as u64);
+        for _ in 0..over.min((texts.len() + HISTORY_TRIM) as u64) {
+            self.history.pop_first()?;
+        }
         Ok(())
     }
 
