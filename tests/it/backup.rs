@@ -26,6 +26,7 @@ impl Plane {
             .env("GATEWRIGHT_STORE", store)
             .env("GATEWRIGHT_STATE_DIR", dir.join(format!("{name}-state")))
             .env("GATEWRIGHT_API_LISTEN", addr.to_string())
+            .env("GATEWRIGHT_LOOKUP_SOCKET", "")
             .env("GATEWRIGHT_ADMIN_PASSWORD", PASSWORD)
             .env("GATEWRIGHT_SECRET_KEY", key)
             .env("GATEWRIGHT_CERT_KEY", key);

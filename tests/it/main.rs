@@ -14,6 +14,7 @@ mod bad_config;
 mod bad_input;
 mod big_bodies;
 mod certificates;
+mod chaos;
 mod docs;
 mod drain;
 mod durability;

@@ -115,7 +115,27 @@ async fn system() -> (System, App) {
     for number in 0..11 {
         system.api.route(&format!("h{number}.localhost"), app.addr()).await;
     }
+    settled(&system).await;
     (system, app)
+}
+
+/// Waits until every host has its certificate, in the table and in the file that is kept.
+pub(crate) async fn settled(system: &System) {
+    for (number, proxy) in system.proxies.iter().enumerate() {
+        let file = system.dir.path().join(format!("proxy{number}-state/last-known-good"));
+        let mut table_at = None;
+        until("every certificate is there and kept", PATIENCE, async || {
+            let table = table(proxy).await;
+            if table["certs"] != table["hosts"] {
+                return None;
+            }
+            let since = *table_at.get_or_insert_with(|| Clock::system().now());
+            (std::fs::metadata(&file).ok()?.modified().ok()? > since
+                || since.elapsed().ok()? > Duration::from_secs(6))
+            .then_some(())
+        })
+        .await;
+    }
 }
 
 pub(crate) fn loads(system: &System) -> Vec<Load> {
@@ -133,6 +153,8 @@ pub(crate) fn loads(system: &System) -> Vec<Load> {
 }
 
 pub(crate) async fn nothing_failed(loads: Vec<Load>) {
+    // So that there is enough of it, however soon the rest was done.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     for load in loads {
         let report = load.finish().await;
         println!("{report}");

@@ -118,6 +118,8 @@ async fn a_password_changed_under_the_programs_is_reported_and_recovered_from() 
     let app = App::start("app");
     system.api.route("app.localhost", app.addr()).await;
     let curl = Curl::new(&system.proxies[0]);
+    // Its certificate is there before the store is not.
+    assert_eq!(curl.get("https://app.localhost/").await.status, 200);
     for (user, _) in [API, PROXY] {
         system.redis.command(&["ACL", "SETUSER", user, "resetpass", ">other"]).await;
     }

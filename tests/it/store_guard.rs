@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::{Api, App, System, alone, binary, until};
 
-use crate::outages::{loads, nothing_failed, recovered, restart, table};
+use crate::outages::{loads, nothing_failed, recovered, restart, settled, table};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// FLUSHALL under load: nothing fails, the alarm is everywhere it is looked for, the administrator is made anew, and the
 /// command line ends it.
@@ -22,6 +22,7 @@ async fn a_wiped_store_is_not_believed_until_it_is_accepted() {
     for name in ["app.localhost", "other.localhost"] {
         system.api.route(name, app.addr()).await;
     }
+    settled(&system).await;
     let before = table(&system.proxies[0]).await;
     let running = loads(&system);
     system.redis.command(&["FLUSHALL"]).await;
@@ -70,6 +71,7 @@ async fn a_store_that_went_back_is_not_believed() {
     system.api.route("app.localhost", app.addr()).await;
     system.redis.command(&["SAVE"]).await;
     system.api.route("lost.localhost", app.addr()).await;
+    settled(&system).await;
     let before = table(&system.proxies[0]).await;
     let running = loads(&system);
     crash(&mut system).await;
@@ -100,14 +102,15 @@ async fn a_replaced_store_is_not_believed() {
     let mut system = System::start().await;
     let app = App::start("app");
     system.api.route("app.localhost", app.addr()).await;
+    settled(&system).await;
     let running = loads(&system);
     crash(&mut system).await;
     alarmed(&system, &["epoch_missing", "epoch_changed"]).await;
     let api = log_in(&system).await;
+    nothing_failed(running).await;
     let began = Instant::now();
     let answer = api.post("/api/store/accept?wait=applied", &json!({})).await.expect(200);
     assert_eq!(answer["applied"], true, "{answer}");
-    nothing_failed_before(running).await;
     recovered("accepted", &system, began).await;
     assert_eq!(table(&system.proxies[0]).await["hosts"], 0);
 }
@@ -156,7 +159,7 @@ async fn crash(system: &mut System) {
     system.redis.start_again().await;
 }
 
-async fn alarmed(system: &System, reasons: &[&str]) {
+pub(crate) async fn alarmed(system: &System, reasons: &[&str]) {
     for proxy in &system.proxies {
         until("the guard is up", PATIENCE, async || {
             let guard = table(proxy).await["guard"].clone();
@@ -167,7 +170,7 @@ async fn alarmed(system: &System, reasons: &[&str]) {
 }
 
 /// Logs in as the administrator that was made anew, and waits until the proxies know of the new epoch.
-async fn log_in(system: &System) -> Api {
+pub(crate) async fn log_in(system: &System) -> Api {
     let credentials = json!({ "username": "admin", "password": PASSWORD });
     let anonymous = Api::new(system.api_addr);
     until("the administrator is made anew", PATIENCE, async || {
@@ -180,17 +183,6 @@ async fn log_in(system: &System) -> Api {
     api
 }
 
-async fn nothing_failed_before(loads: Vec<testkit::load::Load>) {
-    for load in loads {
-        let report = load.finish().await;
-        println!("{report}");
-        // After the acceptance the host is gone, as it should be.
-        use testkit::load::Ending::Whole;
-        let failed = report.except(&[Whole(200), Whole(404), Whole(421)]);
-        assert!(failed.is_empty(), "{report}");
-    }
-}
-
 async fn metric(system: &System, reason: &str) -> bool {
     let metrics = system.proxies[0].admin("/metrics").await.1;
     let line = format!("gatewright_store_guard{{reason=\"{reason}\"}} ");
@@ -199,7 +191,7 @@ async fn metric(system: &System, reason: &str) -> bool {
 }
 
 /// Runs the command line: exit code, and what it wrote.
-fn gatewright(system: &System, api: &Api, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn gatewright(system: &System, api: &Api, arguments: &[&str]) -> (i32, String) {
     let output = Command::new(binary("gatewright"))
         .args(arguments)
         .env("GATEWRIGHT_API", format!("http://{}", system.api_addr))

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -217,12 +218,21 @@ impl Api {
     }
 }
 
+/// A socket that can't be made where it was asked for is an error. At its default place it is only missed: an ordinary user
+/// has no `/run/gatewright`, and need not have an older data plane.
 fn lookup_socket(settings: &ApiSettings) -> anyhow::Result<Option<LookupSocket>> {
     let Some(path) = &settings.common.lookup_socket else { return Ok(None) };
-    let bound = LookupSocket::bind(path, settings.lookup_socket_group).with_context(|| {
-        format!("can't serve lookups at {} (LOOKUP_SOCKET; empty: off)", path.display())
-    })?;
-    Ok(Some(bound))
+    match LookupSocket::bind(path, settings.lookup_socket_group) {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error) if path.as_path() == Path::new(config::LOOKUP_SOCKET) => {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::warn!(path = %path.display(), error, "no lookups are served; LOOKUP_SOCKET names another place");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("can't serve lookups at {} (LOOKUP_SOCKET; empty: off)", path.display())
+        }),
+    }
 }
 
 async fn listen(setting: &Listen) -> io::Result<TcpListener> {

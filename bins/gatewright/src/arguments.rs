@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use config::Program;
 
@@ -224,7 +224,7 @@ pub(crate) struct Export {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "how", required = true, multiple = true, args = ["dry_run", "merge", "replace"])]
+#[command(group(ArgGroup::new("how").required(true).multiple(true).args(["dry_run", "merge", "replace"])))]
 pub(crate) struct Import {
     /// What `export` wrote
     pub(crate) file: PathBuf,

@@ -42,7 +42,7 @@ pub use settings::{
     AccessLogFormat, ApiSettings, Common, Exchange, LogFormat, Profile, ProxySettings, UpSettings,
 };
 pub use sources::{Invocation, command};
-pub use table::{Default, Program, SETTINGS, Setting};
+pub use table::{Default, LOOKUP_SOCKET, Program, SETTINGS, Setting};
 pub use values::{Listen, StoreUrl};
 
 use std::ffi::OsString;

@@ -1,5 +1,8 @@
 //! The one list of settings.
 
+/// Where lookups are served unless told otherwise. Nobody asked for it there, so a control plane that can't make it goes on.
+pub const LOOKUP_SOCKET: &str = "/run/gatewright/lookup.sock";
+
 /// A program that reads settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
@@ -199,7 +202,7 @@ pub const SETTINGS: &[Setting] = &[
         "LOOKUP_SOCKET",
         "FILE",
         BOTH,
-        Shape { services: "/run/gatewright/lookup.sock", up: "" },
+        Shape { services: LOOKUP_SOCKET, up: "" },
         "A Unix socket where the API tells which host answers a name: to an older data plane, and to a proxy while it \
          can't read the store. Its directory is made. Empty: off.",
     ),

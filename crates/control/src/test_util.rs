@@ -84,7 +84,8 @@ impl Pluggable {
         if !self.unplugged.load(Ordering::Relaxed) {
             return future;
         }
-        let error = Error::Unavailable { what: "it is unplugged".to_owned(), source: None };
+        let source = Some("it is unplugged".into());
+        let error = Error::Unavailable { what: "a test".to_owned(), source };
         Box::pin(std::future::ready(Err(error)))
     }
 }

@@ -111,9 +111,12 @@ impl Replica {
             let backend = backend.clone();
             sweep.ahead.spawn(async move { backend.scan(collection, Some(&cursor), PAGE).await });
         }
+        let tables = self.tables.clone();
+        let together = tables.hold();
         for (id, fields) in page.records {
             self.apply(&Key::new(collection, id), Some(&fields));
         }
+        drop(together);
         Ok(Look::Done)
     }
 

@@ -82,6 +82,6 @@ pub use listen::Addresses;
 pub use lookups::Lookups;
 pub use server::{Proxy, Surroundings};
 pub use settings::{Drain, Limits, Listen, MinimumRates, Settings, Timeouts};
-pub use tables::{Route, StoreGuard, TableState, Tables};
+pub use tables::{Hold, Route, StoreGuard, TableState, Tables};
 pub use upstream::ExchangeKind;
 pub use wanted::Wanted;

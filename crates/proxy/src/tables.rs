@@ -105,6 +105,28 @@ impl TableState {
 struct Book {
     digest: Digest,
     certs: HashMap<String, u64>,
+    held: Option<Held>,
+}
+
+/// Changes of hosts that are not published yet.
+#[derive(Debug)]
+struct Held {
+    hosts: HostTree<Arc<Route>>,
+    gone: Vec<String>,
+}
+
+/// While it lives, changes of hosts are gathered; dropping it publishes them together. What many changes have in common is
+/// then copied once.
+#[derive(Debug)]
+pub struct Hold<'a>(&'a Tables);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let mut book = lock(&self.0.book);
+        if let Some(Held { hosts, gone }) = book.held.take() {
+            self.0.publish(hosts, &gone);
+        }
+    }
 }
 
 impl Tables {
@@ -134,18 +156,40 @@ impl Tables {
     /// Sets or takes out a host. One that is not enabled is taken out.
     pub fn apply_host(&self, pattern: &HostPattern, host: Option<Host>) {
         let mut book = lock(&self.book);
-        let mut hosts = HostTree::clone(&self.hosts.load());
+        let held = book.held.take();
+        let is_held = held.is_some();
+        let Held { mut hosts, mut gone } = held.unwrap_or_else(|| self.unpublished());
         let hash = host.as_ref().map_or(0, of_host);
         let old = match host.filter(|host| host.enabled) {
             Some(host) => hosts.insert(pattern.as_str(), Arc::new(Route::new(host))),
             None => hosts.remove(pattern.as_str()),
         };
-        let is_gone = old.is_some() && hosts.get(pattern.as_str()).is_none();
-        book.digest.replace(old.map_or(0, |old| of_host(&old.host)), hash);
-        self.hosts.store(Arc::new(hosts));
-        if is_gone {
-            self.gone.add(pattern.as_str());
+        if old.is_some() && hosts.get(pattern.as_str()).is_none() {
+            gone.push(pattern.as_str().to_owned());
         }
+        book.digest.replace(old.map_or(0, |old| of_host(&old.host)), hash);
+        if is_held {
+            book.held = Some(Held { hosts, gone });
+        } else {
+            self.publish(hosts, &gone);
+        }
+    }
+
+    /// Gathers the changes of hosts to come, until the handle is dropped. For one writer at a time, like all changes.
+    pub fn hold(&self) -> Hold<'_> {
+        let held = self.unpublished();
+        lock(&self.book).held.get_or_insert(held);
+        Hold(self)
+    }
+
+    fn unpublished(&self) -> Held {
+        Held { hosts: HostTree::clone(&self.hosts.load()), gone: Vec::new() }
+    }
+
+    /// Has readers see these hosts.
+    fn publish(&self, hosts: HostTree<Arc<Route>>, gone: &[String]) {
+        self.hosts.store(Arc::new(hosts));
+        gone.iter().for_each(|pattern| self.gone.add(pattern));
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -341,6 +385,27 @@ mod tests {
         tables.apply_challenge("1", None);
         tables.apply_challenge("2", None);
         assert!(tables.challenges.load().is_empty());
+    }
+
+    #[test]
+    fn changes_that_are_held_are_seen_together() {
+        let tables = Tables::empty(Timestamp::from_millis(1_790_000_000_000)).unwrap();
+        let apply = |name: &str, there: bool| {
+            let host = Host::new(name.parse().unwrap());
+            tables.apply_host(&host.pattern.clone(), there.then_some(host));
+        };
+        apply("a.test", true);
+        let generation = tables.generation();
+        let hold = tables.hold();
+        apply("b.test", true);
+        apply("a.test", false);
+        assert_eq!((tables.hosts(), tables.generation()), (1, generation));
+        assert!(tables.route("a.test").is_some() && tables.route("b.test").is_none());
+        drop(hold);
+        assert_eq!((tables.hosts(), tables.generation()), (1, generation + 1));
+        assert!(tables.route("a.test").is_none() && tables.route("b.test").is_some());
+        apply("c.test", true);
+        assert_eq!(tables.hosts(), 2);
     }
 
     #[test]

@@ -33,6 +33,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a harness that fails is a test that fails"
 )]
@@ -61,7 +62,7 @@ pub use app::{App, Seen};
 pub use bodies::{Digest, Pattern, drain, sha256};
 pub use curl::{Curl, Fetched};
 pub use ports::free_port;
-pub use process::{Process, binary, node, soak, stands};
+pub use process::{Process, binary, node, seed, soak, stands};
 pub use raw_origin::{Conversation, RawOrigin};
 pub use redis::TestRedis;
 pub use redis_node::RedisNode;

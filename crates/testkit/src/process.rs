@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -47,6 +48,15 @@ pub fn node(script: &str) -> Command {
 /// Whether the long variants were asked for (`tests/run --soak`).
 pub fn soak() -> bool {
     std::env::var_os("GATEWRIGHT_TESTS_SOAK").is_some()
+}
+
+/// The seed of a random test, from `GATEWRIGHT_TESTS_SEED` or else by chance; printed, so that a run can be repeated.
+pub fn seed() -> u64 {
+    let given = std::env::var_os("GATEWRIGHT_TESTS_SEED");
+    let given = given.and_then(|seed| seed.to_str()?.parse().ok());
+    let seed = given.unwrap_or_else(|| RandomState::new().hash_one(()));
+    println!("GATEWRIGHT_TESTS_SEED={seed}");
+    seed
 }
 
 /// A running program; ends with its value.

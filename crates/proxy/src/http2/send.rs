@@ -87,13 +87,30 @@ async fn send(conn: &Rc<Conn>, response: Response<Reply>, mut respond: SendRespo
     match sender.send(&mut body, length).await {
         Ok(()) => {}
         Err(Broken::Gone) => body.fails("the client went away"),
-        Err(Broken::App) => sender.stream.send_reset(Reason::INTERNAL_ERROR),
+        Err(Broken::App) => {
+            turn_of_codec().await;
+            sender.stream.send_reset(Reason::INTERNAL_ERROR);
+        }
         Err(Broken::TooSlow) => {
             body.fails("the client takes its answer too slowly");
             conn.worker.meters.lapses.with(["slow_reader"], Counter::inc);
             sender.stream.send_reset(Reason::CANCEL);
         }
     }
+}
+
+/// Ready after the codec had its turn. A reset takes back what the codec has not put out yet, and the client shall see
+/// how far the answer came.
+async fn turn_of_codec() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Adds what every answer says.
