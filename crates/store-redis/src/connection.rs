@@ -57,9 +57,13 @@ impl Connection {
     /// Starts to connect and waits a little until it listens for changes; that it does not is no error. Commands wait
     /// for a connection as long as a command may take.
     pub(crate) async fn start(settings: &RedisSettings, layout: &Layout) -> Result<Self, Error> {
-        let builder = builder(settings);
+        let mut builder = builder(settings);
         let client = builder.build().map_err(Error::Client)?;
         let writer = builder.build().map_err(Error::Client)?;
+        // The others are told of nothing but their connections, and room for messages is taken whether any come or not.
+        builder.with_performance_config(|performance| {
+            performance.broadcast_channel_capacity = MESSAGES;
+        });
         let subscriber = builder.build_subscriber_client().map_err(Error::Client)?;
         let hints = HintSender::new();
         let trouble = Arc::new(Trouble::default());
@@ -180,7 +184,6 @@ fn builder(settings: &RedisSettings) -> Builder {
     });
     builder.with_performance_config(|performance| {
         performance.default_command_timeout = COMMAND;
-        performance.broadcast_channel_capacity = MESSAGES;
     });
     // Without a policy it would never reconnect. The first number: no limit of attempts.
     let (from, to, random) = BACKOFF;
