@@ -112,6 +112,8 @@ impl World {
     }
 
     async fn wipe(&mut self) {
+        // The last changes are on their way.
+        recovered("before the wipe", &self.system, Instant::now()).await;
         let before = table(&self.system.proxies[0]).await;
         self.system.redis.command(&["FLUSHALL"]).await;
         alarmed(&self.system, &["epoch_missing", "epoch_changed"]).await;
