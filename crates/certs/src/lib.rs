@@ -25,6 +25,7 @@
 mod entry;
 mod error;
 mod inspect;
+mod issuing;
 mod local_ca;
 mod server;
 mod table;
@@ -32,6 +33,10 @@ mod table;
 pub use entry::Entry;
 pub use error::Error;
 pub use inspect::{Inspected, inspect};
+pub use issuing::{
+    BoxFuture, Failure, Issuer, Journal, JournalError, KeyKind, OrderState, RenewalWindow, Request,
+    Stage, TxtValue, codes,
+};
 pub use local_ca::LocalCa;
 pub use server::{provider, resolver, server_config};
 pub use table::CertTable;

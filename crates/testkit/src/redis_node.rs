@@ -88,9 +88,17 @@ impl RedisNode {
         self.command_as(login, words).await
     }
 
+    /// Sends several commands on one connection and gives the raw replies; `None` when there is no answer.
+    pub async fn try_commands(&self, commands: &[&[&str]]) -> Option<String> {
+        let login = self.password.as_deref().map(|password| ("default", password));
+        let exchange = exchange(self.addr, login, commands);
+        tokio::time::timeout(COMMAND, exchange).await.ok()?.ok()
+    }
+
     /// As [`command`](Self::command), logged in as this user; `None` when there is no answer.
     pub async fn command_as(&self, login: Option<(&str, &str)>, words: &[&str]) -> Option<String> {
-        let exchange = exchange(self.addr, login, words);
+        let commands = [words];
+        let exchange = exchange(self.addr, login, &commands);
         tokio::time::timeout(COMMAND, exchange).await.ok()?.ok()
     }
 
@@ -115,15 +123,15 @@ impl RedisNode {
     }
 }
 
-/// One command on a connection of its own.
+/// Commands on a connection of their own.
 async fn exchange(
     addr: SocketAddr,
     login: Option<(&str, &str)>,
-    words: &[&str],
+    commands: &[&[&str]],
 ) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(addr).await?;
     let mut request = login.map(|(user, word)| encode(&["AUTH", user, word])).unwrap_or_default();
-    request += &encode(words);
+    request.extend(commands.iter().map(|words| encode(words)));
     stream.write_all(request.as_bytes()).await?;
     // The server answers what it has read and then closes, which ends the reply. A sentinel knows no QUIT.
     stream.shutdown().await?;

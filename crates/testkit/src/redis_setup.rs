@@ -131,6 +131,8 @@ impl TestRedis {
         .await
     }
 
+    /// Waits until a write to the master is confirmed by every replica. A replica that says it is connected may not be
+    /// sent anything yet: after its first copy of the data the master waits for its word, which comes once a second.
     async fn wait_for_replicas(&self) {
         let wanted = self.setup.replicas.to_string();
         until("the replicas follow", PATIENCE, async || {
@@ -140,6 +142,17 @@ impl TestRedis {
             (self.nodes[0].info("connected_slaves").await? == wanted).then_some(())
         })
         .await;
+        if self.setup.replicas > 0 {
+            // `WAIT` asks about the writes of its own connection.
+            let script = "redis.call('SET', 'replicas', '1') return redis.call('DEL', 'replicas')";
+            until("the replicas confirm", PATIENCE, async || {
+                let answers = self.nodes[0]
+                    .try_commands(&[&["EVAL", script, "0"], &["WAIT", &wanted, "1000"]])
+                    .await?;
+                answers.ends_with(&format!(":{wanted}\r\n")).then_some(())
+            })
+            .await;
+        }
     }
 
     /// Starts the sentinels, and waits until each knows the others and the replicas.
