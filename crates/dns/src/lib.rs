@@ -2,15 +2,22 @@
 #![forbid(unsafe_code)]
 
 mod challenge;
+mod client;
+mod cloudflare;
+mod created;
+mod endpoint;
 mod error;
 mod exchange;
+mod form;
+mod kinds;
 mod propagation;
 mod provider;
 mod resolver;
 mod suffix;
 
 pub use challenge::{challenge_name, challenge_target};
-pub use error::Error;
+pub use error::{Error, FieldError};
+pub use kinds::{Field, Kind, Options, build, kinds};
 pub use propagation::{NameServer, Propagation, Report};
 pub use provider::{BoxFuture, Directory, DnsProvider, Found, Zone};
 pub use resolver::Resolver;
