@@ -25,6 +25,8 @@
 //! | an origin that misbehaves, or that keeps every byte | [`RawOrigin`] |
 //! | one request as a person would | [`Curl`] |
 //! | one request over a connection the test holds | [`client::h1`], [`client::h2`] |
+//! | a certificate authority that speaks ACME | [`Pebble`], with [`AcmeDns`] as the name server it asks |
+//! | the same with profiles, renewal information or faults | [`CaFront`] before it |
 //! | requests at a rate, each accounted for | [`load`] |
 //!
 //! Every wait has a deadline and every loop a bound; traffic goes to loopback only.
@@ -39,28 +41,35 @@
 )]
 
 mod api;
+mod acme_dns;
 mod app;
 mod bodies;
+mod ca_front;
 pub mod client;
 mod curl;
+mod https;
 pub mod load;
+mod pebble;
 mod ports;
 mod process;
 mod raw_origin;
 mod redis;
 mod redis_node;
 mod redis_setup;
-mod redis_tls;
 mod server;
 mod system;
+mod tls_files;
 mod turn;
 mod up;
 mod wait;
 
+pub use acme_dns::AcmeDns;
 pub use api::{Answer, Api};
 pub use app::{App, Seen};
 pub use bodies::{Digest, Pattern, drain, sha256};
+pub use ca_front::{CaFront, Endpoint, Fault};
 pub use curl::{Curl, Fetched};
+pub use pebble::{Pebble, PebbleOptions};
 pub use ports::free_port;
 pub use process::{Process, binary, node, seed, soak, stands};
 pub use raw_origin::{Conversation, RawOrigin};
