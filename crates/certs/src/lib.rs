@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod acme_tls;
 mod entry;
 mod error;
 mod inspect;
@@ -30,6 +31,7 @@ mod local_ca;
 mod server;
 mod table;
 
+pub use acme_tls::{ACME_TLS, acme_tls_config};
 pub use entry::Entry;
 pub use error::Error;
 pub use inspect::{Inspected, inspect};
