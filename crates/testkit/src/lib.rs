@@ -27,6 +27,8 @@
 //! | one request over a connection the test holds | [`client::h1`], [`client::h2`] |
 //! | a certificate authority that speaks ACME | [`Pebble`], with [`AcmeDns`] as the name server it asks |
 //! | the same with profiles, renewal information or faults | [`CaFront`] before it |
+//! | the API of a hosted DNS provider | [`dns_api::DnsApi`] |
+//! | BIND or Knot with zones and keys of the test's | [`name_server::NameServer`] |
 //! | requests at a rate, each accounted for | [`load`] |
 //!
 //! Every wait has a deadline and every loop a bound; traffic goes to loopback only.
@@ -48,8 +50,10 @@ mod ca_front;
 mod caddy_ca;
 pub mod client;
 mod curl;
+pub mod dns_api;
 mod https;
 pub mod load;
+pub mod name_server;
 mod pebble;
 mod ports;
 mod process;
