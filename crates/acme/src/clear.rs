@@ -11,7 +11,9 @@ pub(crate) async fn clear(
     let mut left = Vec::new();
     for value in std::mem::take(&mut order.txt) {
         let removed = match dns.by_id(&value.provider, &value.zone).await {
-            Ok(Some(found)) => found.provider.remove_txt(&found.zone, &value.name, &value.value).await,
+            Ok(Some(found)) => {
+                found.provider.remove_txt(&found.zone, &value.name, &value.value).await
+            }
             Ok(None) => {
                 tracing::warn!(
                     name = value.name,

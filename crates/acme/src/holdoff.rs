@@ -60,7 +60,8 @@ impl HoldOffs {
         let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         let known = [None, Some(name.clone())];
         let known = known.into_iter().filter_map(|of| until.get(&(directory.to_owned(), of)));
-        let (until, said) = known.filter(|(until, _)| *until > now).max_by_key(|(until, _)| *until)?;
+        let (until, said) =
+            known.filter(|(until, _)| *until > now).max_by_key(|(until, _)| *until)?;
         let at = At { stage: said.stage, directory, name: name.as_str() };
         let mut failure = at.failure(&said.code, said.detail.clone());
         failure.problem = said.problem.clone();

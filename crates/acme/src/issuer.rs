@@ -78,13 +78,10 @@ impl AcmeIssuer {
         Ok(Self { settings, authorities, dns, resolver, propagation, clock, hold_offs })
     }
 
-    async fn issue(
-        &self,
-        request: &Request,
-        journal: &dyn Journal,
-    ) -> Result<CertRecord, Failure> {
+    async fn issue(&self, request: &Request, journal: &dyn Journal) -> Result<CertRecord, Failure> {
         let at = At { stage: Stage::Order, directory: "", name: request.name.as_str() };
-        let names = names(request).ok_or_else(|| at.failure(codes::CONFIGURATION, uncoverable(request)))?;
+        let names =
+            names(request).ok_or_else(|| at.failure(codes::CONFIGURATION, uncoverable(request)))?;
         let mut left = journal.order().await.map_err(|error| at.journal(error))?;
         let mut last: Option<Failure> = None;
         for authority in self.in_order(left.as_ref()) {
@@ -201,7 +198,8 @@ impl AcmeIssuer {
             kinds.retain(|kind| *kind == ChallengeKind::Dns01);
         }
         if kinds.is_empty() {
-            let detail = format!("{}: no kind of challenge that can prove it is configured", at.name);
+            let detail =
+                format!("{}: no kind of challenge that can prove it is configured", at.name);
             return Err(at.failure(codes::CONFIGURATION, detail));
         }
         let base = request.name.as_str();

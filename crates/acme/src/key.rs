@@ -1,6 +1,9 @@
 use certs::{Entry, KeyKind};
 use model::{CertRecord, CertSource, HostPattern, Secret, Timestamp};
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize};
+use rcgen::{
+    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256,
+    RsaKeySize,
+};
 
 /// A new key, PEM.
 pub(crate) fn generate(kind: KeyKind) -> Result<Secret<String>, rcgen::Error> {

@@ -66,9 +66,8 @@ impl Attempt<'_> {
         let all = |kind: &&ChallengeKind| {
             offered.iter().filter(|proof| proof.kind == **kind).count() == wanted
         };
-        let begun = |kind: &&ChallengeKind| {
-            offered.iter().any(|proof| proof.kind == **kind && !proof.open)
-        };
+        let begun =
+            |kind: &&ChallengeKind| offered.iter().any(|proof| proof.kind == **kind && !proof.open);
         let mut kinds = self.kinds.iter().filter(all);
         // One that somebody has begun is gone on with.
         let kind = kinds.clone().find(begun).or_else(|| kinds.next());
@@ -134,8 +133,7 @@ impl Attempt<'_> {
             })
         });
         let Some(challenges) = challenges.collect::<Option<Vec<_>>>() else {
-            let detail =
-                format!("{} wants proofs for other names", self.authority.directory());
+            let detail = format!("{} wants proofs for other names", self.authority.directory());
             return Err(self.at().failure(codes::UNREACHABLE, detail));
         };
         for one in &challenges {

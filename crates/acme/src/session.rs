@@ -5,9 +5,9 @@ use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 use model::Secret;
 use serde::Deserialize;
 
+use crate::attempt::with_nonce;
 use crate::client::Client;
 use crate::failure::At;
-use crate::attempt::with_nonce;
 use crate::issuer::Prepared;
 
 /// An account at an authority, ready to work.
@@ -69,7 +69,8 @@ impl Session {
         // The text of this error may quote what it could not read.
         let credentials: AccountCredentials =
             serde_json::from_str(kept.expose()).map_err(|_| {
-                let detail = format!("{}: the account that is kept for it can't be read", at.directory);
+                let detail =
+                    format!("{}: the account that is kept for it can't be read", at.directory);
                 at.failure(codes::STORE, detail)
             })?;
         let client = authority.client();
@@ -87,9 +88,10 @@ impl Session {
         let client = authority.client();
         let contact = authority.settings.email.as_ref().map(|email| format!("mailto:{email}"));
         let contact: Vec<_> = contact.iter().map(String::as_str).collect();
-        let binding = authority.eab.as_ref().map(|(kid, key)| {
-            ExternalAccountKey::new(kid.clone(), key.expose())
-        });
+        let binding = authority
+            .eab
+            .as_ref()
+            .map(|(kid, key)| ExternalAccountKey::new(kid.clone(), key.expose()));
         let new = NewAccount {
             contact: &contact,
             terms_of_service_agreed: true,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use rustls::client::danger::ServerCertVerifier;
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -39,10 +39,13 @@ pub(crate) fn config(authority: &Authority) -> Result<Arc<ClientConfig>, Error> 
             })?;
             let builder =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-            builder.build().map_err(|error| wrong("holds no certificate".into(), Some(error.into())))?
+            builder
+                .build()
+                .map_err(|error| wrong("holds no certificate".into(), Some(error.into())))?
         }
     };
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = config
         .map_err(|error| wrong("TLS could not be set up".into(), Some(error.into())))?
         // rustls' word for a verifier that one names; both are complete ones.

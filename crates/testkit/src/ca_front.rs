@@ -98,7 +98,8 @@ impl CaFront {
             windows: Mutex::default(),
         });
         let shared = state.clone();
-        let server = Server::start(move |_, stream| serve(shared.clone(), acceptor.clone(), stream));
+        let server =
+            Server::start(move |_, stream| serve(shared.clone(), acceptor.clone(), stream));
         Self { server, state, tls, _dir: dir }
     }
 

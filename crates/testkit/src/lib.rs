@@ -42,8 +42,8 @@
     reason = "a harness that fails is a test that fails"
 )]
 
-mod api;
 mod acme_dns;
+mod api;
 mod app;
 mod bodies;
 mod ca_front;

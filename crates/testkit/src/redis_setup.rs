@@ -78,7 +78,10 @@ impl RedisSetup {
     /// Starts everything and waits until it is as it is to be.
     pub async fn start(self) -> TestRedis {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let tls = self.tls.as_ref().map(|names| (TlsFiles::make(dir.path(), "redis", names), free_port()));
+        let tls = self
+            .tls
+            .as_ref()
+            .map(|names| (TlsFiles::make(dir.path(), "redis", names), free_port()));
         let mut redis = TestRedis { setup: self, nodes: vec![], sentinels: vec![], tls, dir };
         let servers =
             if redis.setup.shape == Shape::Cluster { 6 } else { 1 + redis.setup.replicas };

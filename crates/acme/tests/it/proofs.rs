@@ -1,11 +1,15 @@
 //! The ways to prove a name.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use acme::AcmeIssuer;
 use acme::ChallengeKind::{self, Dns01, Http01, TlsAlpn01};
 use certs::{Issuer, KeyKind, Request, Stage, codes};
+use model::Secret;
+use testkit::name_server::{NameServer, Software, TsigKey, ZoneFile};
 
-use crate::world::{World, issue, request};
+use crate::world::{OneProvider, World, issue, request};
 
 #[tokio::test]
 async fn a_name_is_proved_by_http() {
@@ -55,6 +59,40 @@ async fn a_wildcard_and_its_parent_are_proved_by_the_dns_in_one_order() {
     holder.check_empty().await;
     assert!(holder.stages.lock().unwrap().contains(&Stage::Propagation));
     assert_eq!((world.pebble.orders(), world.visits()), (1, 0));
+}
+
+/// The zone is on a server of one's own, which takes updates with a key and which the authority asks.
+#[tokio::test]
+async fn a_wildcard_is_proved_in_a_zone_on_real_name_servers() {
+    for software in [Software::Bind, Software::Knot] {
+        let zone = ZoneFile::new("a.test", "_acme-challenge.d CNAME proofs.a.test.");
+        let key = TsigKey::new("acme", "hmac-sha256");
+        let server = NameServer::start(software, &[zone], &[key.clone()]).await;
+        let world = World::with(|options| options.dns = server.addr()).await;
+        let settings = [
+            ("server", server.addr().to_string()),
+            ("zones", "a.test".to_owned()),
+            ("key_name", key.name),
+            ("key_secret", key.secret),
+            ("algorithm", key.algorithm),
+        ];
+        let settings = settings.into_iter().map(|(name, it)| (name.to_owned(), Secret::new(it)));
+        let provider = dns::build("rfc2136", &settings.collect(), dns::Options::default()).unwrap();
+        let directory = OneProvider { provider, nameservers: vec![server.addr()] };
+        let mut settings = world.settings(vec![world.authority()]);
+        settings.resolvers = vec![server.addr()];
+        let clock = runtime::Clock::system();
+        let issuer = AcmeIssuer::new(settings, Arc::new(directory), clock).unwrap();
+        for (name, proof) in
+            [("*.w.a.test", "_acme-challenge.w.a.test"), ("*.d.a.test", "proofs.a.test")]
+        {
+            let begun = Instant::now();
+            let record = issue(&issuer, name, &world.journal()).await.unwrap();
+            println!("DNS-01 by {software:?}: {:?}", begun.elapsed());
+            world.check(&record, &[name, &name[2..]]).await;
+            assert_eq!(server.txt(proof), [""; 0]);
+        }
+    }
 }
 
 /// Its zone is nobody's, but its challenge name points into one of ours.

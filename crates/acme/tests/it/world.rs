@@ -1,6 +1,7 @@
 //! An authority, the name server it asks, and a web server that answers its challenges.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -78,7 +79,8 @@ impl World {
     ) -> AcmeIssuer {
         let mut settings = self.settings(authorities);
         change(&mut settings);
-        let directory = TestDirectory(self.zone.clone(), self.dns.addr());
+        let nameservers = vec![self.dns.addr()];
+        let directory = OneProvider { provider: self.zone.clone(), nameservers };
         AcmeIssuer::new(settings, Arc::new(directory), Clock::system()).unwrap()
     }
 
@@ -105,16 +107,23 @@ impl World {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(record.chain_pem.as_bytes())
             .collect::<Result<_, _>>()
             .unwrap();
-        let verifier =
-            rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), certs::provider())
-                .build()
-                .unwrap();
+        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(
+            roots.into(),
+            certs::provider(),
+        )
+        .build()
+        .unwrap();
         let name = ServerName::try_from(names[names.len() - 1].to_owned()).unwrap();
         let now = Timestamp::from(Clock::system().now()).as_millis() / 1000;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let (leaf, intermediates) = chain.split_first().unwrap();
         rustls::client::danger::ServerCertVerifier::verify_server_cert(
-            &*verifier, leaf, intermediates, &name, &[], now,
+            &*verifier,
+            leaf,
+            intermediates,
+            &name,
+            &[],
+            now,
         )
         .unwrap();
         self.check_clear();
@@ -208,16 +217,20 @@ impl DnsProvider for TestZone {
     }
 }
 
-struct TestDirectory(Arc<TestZone>, std::net::SocketAddr);
+/// One provider, which has the zone `a.test`.
+pub(crate) struct OneProvider {
+    pub(crate) provider: Arc<dyn DnsProvider>,
+    pub(crate) nameservers: Vec<SocketAddr>,
+}
 
-impl TestDirectory {
+impl OneProvider {
     fn found(&self) -> Found {
-        let (provider, nameservers) = (self.0.clone(), vec![self.1]);
+        let (provider, nameservers) = (self.provider.clone(), self.nameservers.clone());
         Found { id: "provider".to_owned(), provider, zone: zone(), nameservers }
     }
 }
 
-impl Directory for TestDirectory {
+impl Directory for OneProvider {
     fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Found>, dns::Error>> {
         let found = name.ends_with(".a.test").then(|| self.found());
         Box::pin(async { Ok(found) })
@@ -266,9 +279,12 @@ async fn shake_hands(listener: TcpListener, answers: Answers) {
         let (stream, _) = listener.accept().await.unwrap();
         let answers = answers.clone();
         connections.spawn(async move {
-            let Ok(hello) = LazyConfigAcceptor::new(Default::default(), stream).await else { return };
+            let Ok(hello) = LazyConfigAcceptor::new(Default::default(), stream).await else {
+                return;
+            };
             let name = hello.client_hello().server_name().unwrap_or_default().to_owned();
-            let pending = answers.lock().unwrap().values().find(|it| it.domain.as_str() == name).cloned();
+            let pending =
+                answers.lock().unwrap().values().find(|it| it.domain.as_str() == name).cloned();
             let Some(pending) = pending else { return };
             let now = Clock::system().now().into();
             let tls = certs::acme_tls_config(&pending.domain, &pending.key_authorisation, now);
