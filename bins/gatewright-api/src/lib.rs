@@ -164,7 +164,7 @@ impl Api {
     ) -> anyhow::Result<()> {
         let tasks = Tasks::new();
         let Self { settings, shared, control, listener, address, lookup, has_users } = self;
-        tasks.service("control", &shutdown, control.clone().run(shutdown.clone()));
+        tasks.service("control", &shutdown, control.clone().run(shutdown.clone(), None));
         let draining = shutdown.clone();
         let can_log_in = has_users.clone();
         let parts = api::Parts {

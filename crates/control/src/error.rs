@@ -32,6 +32,14 @@ impl Subject {
         Self { kind: "host", id: id.to_string() }
     }
 
+    pub(crate) fn cert(id: impl fmt::Display) -> Self {
+        Self { kind: "certificate", id: id.to_string() }
+    }
+
+    pub(crate) fn dns_provider(id: impl fmt::Display) -> Self {
+        Self { kind: "DNS provider", id: id.to_string() }
+    }
+
     /// Which one is a secret.
     pub(crate) fn session() -> Self {
         Self { kind: "session", id: "…".to_owned() }
@@ -135,6 +143,12 @@ impl From<store::Error> for Error {
             }
             store::Error::BadRecord(bad) if bad.key.collection == Collection::User => {
                 Self::Unreadable(Subject::user(&bad.key.id), bad.into())
+            }
+            store::Error::BadRecord(bad) if bad.key.collection == Collection::Cert => {
+                Self::Unreadable(Subject::cert(&bad.key.id), bad.into())
+            }
+            store::Error::BadRecord(bad) if bad.key.collection == Collection::DnsProvider => {
+                Self::Unreadable(Subject::dns_provider(&bad.key.id), bad.into())
             }
             store::Error::BadRecord(bad) if bad.key.collection == Collection::AuthToken => {
                 Self::Unreadable(Subject::session(), bad.into())

@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Runs a test while replicas look after the certificates.
 async fn while_running(replicas: &[&Control], test: impl Future<Output = ()>) {
     let shutdown = Shutdown::new();
-    let running = replicas.iter().map(|control| (*control).clone().run(shutdown.clone()));
+    let running = replicas.iter().map(|control| (*control).clone().run(shutdown.clone(), None));
     let test = async {
         tokio::time::timeout(Duration::from_secs(20), test).await.expect("nothing came of it");
         shutdown.drain();

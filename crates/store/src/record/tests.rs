@@ -29,6 +29,79 @@ fn survives<R: Record + Debug>(record: &R) -> Fields {
 }
 
 #[test]
+fn the_records_of_issuing_read_as_written() {
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let name: model::HostPattern = "*.a.test".parse().unwrap();
+    survives(&Issuance::new(name.clone()));
+    let failure = AttemptFailure {
+        stage: "validation".to_owned(),
+        code: "dns".to_owned(),
+        detail: "no such name".to_owned(),
+        problem: Some("{\"type\":\"urn:ietf:params:acme:error:dns\"}".to_owned()),
+    };
+    let attempt = Attempt {
+        at: at(7),
+        took_ms: 3,
+        holder: "one".to_owned(),
+        directory: Some("https://ca.test/dir".to_owned()),
+        failure: Some(failure.clone()),
+    };
+    let mut full = Issuance {
+        fence: 3,
+        holder: "two".to_owned(),
+        started_at: Some(at(5)),
+        stage: Some("order".to_owned()),
+        order: Some("{}".to_owned()),
+        order_key: Some(secret("a private key")),
+        failures: 2,
+        retry_at: Some(at(9)),
+        forced_at: Some(at(4)),
+        window: Some(Window { start: Some(at(1)), end: None, ask_at: at(2) }),
+        ..Issuance::new(name)
+    };
+    for _ in 0..12 {
+        full.remember(attempt.clone());
+    }
+    assert_eq!(full.attempts.len(), 10, "the oldest are forgotten");
+    assert_eq!(full.last_failure(), Some(&failure));
+    let stored = survives(&full);
+    assert!(stored["order_key"].starts_with("gw1:"));
+
+    let directory = "https://ca.test/dir".to_owned();
+    let stored = survives(&AcmeAccount { directory, account: secret("{}"), created_at: at(1) });
+    assert!(stored["account"].starts_with("gw1:"));
+    survives(&CertLedger { scope: "ca.test|orders".to_owned(), at: vec![at(1), at(2)] });
+
+    let provider = DnsProviderRecord {
+        id: "main".to_owned(),
+        kind: "cloudflare".to_owned(),
+        settings: [("endpoint".to_owned(), "http://127.0.0.1:1".to_owned())].into(),
+        credentials: [("token".to_owned(), secret("a canary"))].into(),
+        nameservers: vec!["127.0.0.1:5353".parse().unwrap()],
+        created_by: Some("ann".parse().unwrap()),
+        created_at: at(1),
+        updated_at: at(2),
+    };
+    let stored = survives(&provider);
+    assert!(!format!("{stored:?}{provider:?}").contains("a canary"));
+    let broken = Secret::new("no JSON, but a canary".to_owned());
+    let sealed = sealer().secret_key().seal(&provider.key(), &broken).unwrap();
+    let mut stored = stored;
+    stored.insert("credentials".to_owned(), sealed);
+    let error = DnsProviderRecord::from_fields("main", &stored, &sealer()).unwrap_err();
+    assert!(!format!("{error:?} {error}").contains("canary"), "{error:?}");
+
+    let domain = Domain {
+        name: "a.test".to_owned(),
+        provider: "main".to_owned(),
+        zone_id: "1".to_owned(),
+        seen_at: at(3),
+    };
+    survives(&domain);
+    assert_eq!(domain.id(), "a.test@main");
+}
+
+#[test]
 fn every_record_reads_as_written() {
     let pem = || Secret::new("-----BEGIN PRIVATE KEY-----".to_owned());
     let cert = CertRecord {
