@@ -123,6 +123,9 @@ pub enum Error {
     /// Ask later: the store can't be reached, or refuses. Its text names no address and no secret.
     #[error(transparent)]
     Unavailable(BoxError),
+    /// Ask later, or look there: a service elsewhere that this needs can't be reached or refuses. Its text is for whoever asked.
+    #[error(transparent)]
+    Upstream(BoxError),
     /// Nothing the caller can do.
     #[error("internal error")]
     Internal(#[source] BoxError),

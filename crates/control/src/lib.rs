@@ -39,6 +39,7 @@ mod authority;
 mod backup;
 mod cert_cases;
 mod certificates;
+mod dns_providers;
 mod error;
 mod history;
 mod hosts;
@@ -54,6 +55,7 @@ mod status;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod users;
+mod zones;
 
 use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -71,6 +73,7 @@ pub use actor::Actor;
 pub use applied::Applied;
 pub use backup::{Counts, Import, ImportMode, Imported, Listed, Secrets, spool};
 pub use cert_cases::{CertFactsView, CertPage, CertView, Certs, ExportedCert};
+pub use dns_providers::{DnsProviderSpec, DnsProviderView, DnsProviders};
 pub use error::{Error, FieldError, Subject};
 pub use history::{Event, EventFilter, EventPage, FieldChange, RolledBack, Verb};
 pub use hosts::{Conditions, HostPage, HostPatch, HostSpec, HostView, Hosts};
@@ -85,6 +88,7 @@ use issuance::Driver;
 use limits::LoginLimits;
 use mirror::{Mirror, Tables};
 use passwords::PasswordWorker;
+use zones::Zones;
 
 /// How often the certificates are looked after when nothing wakes them.
 const TURN: Duration = Duration::from_secs(1);
@@ -108,6 +112,7 @@ struct Inner {
     mirror: Mirror,
     certificates: Activator,
     issuance: Activator,
+    zones: Activator,
     failures: OnceLock<CounterFamily<1>>,
 }
 
@@ -128,6 +133,7 @@ impl Control {
             mirror: Mirror::default(),
             certificates: Activator::new(),
             issuance: Activator::new(),
+            zones: Activator::new(),
             failures: OnceLock::new(),
         })))
     }
@@ -135,6 +141,11 @@ impl Control {
     /// The use cases about hosts.
     pub fn hosts(&self) -> Hosts<'_> {
         Hosts(self)
+    }
+
+    /// The use cases about DNS providers.
+    pub fn dns_providers(&self) -> DnsProviders<'_> {
+        DnsProviders(self)
     }
 
     /// The use cases about certificates.
@@ -158,13 +169,20 @@ impl Control {
                 hints.next().await;
             }
         };
+        let zones = drive(
+            Zones(self.clone()),
+            Zones::PERIOD,
+            self.0.zones.clone(),
+            shutdown.clone(),
+            self.clock().clone(),
+        );
         let issuing = async {
             if let Some(lifecycle) = &lifecycle {
                 Driver::new(&self, lifecycle).run(&self.0.issuance, &shutdown).await;
             }
         };
         tokio::select! {
-            _ = futures_util::future::join(driving, issuing) => {}
+            _ = futures_util::future::join3(driving, zones, issuing) => {}
             () = waking => {}
         }
     }
@@ -216,6 +234,11 @@ impl Control {
     fn certificates_changed(&self) {
         self.0.certificates.wake();
         self.0.issuance.wake();
+    }
+
+    /// Has every DNS provider asked for its zones now.
+    fn zones_changed(&self) {
+        self.0.zones.wake();
     }
 
     /// Counts an attempt that failed.

@@ -78,7 +78,7 @@ impl Control {
         let mut status = Status {
             store: None,
             proxies: Vec::new(),
-            tasks: vec![self.certificates_activator().status()],
+            tasks: vec![self.certificates_activator().status(), self.0.zones.status()],
             failing: 0,
             failing_list: Vec::new(),
             certificates: 0,
