@@ -25,6 +25,8 @@
 //! | an origin that misbehaves, or that keeps every byte | [`RawOrigin`] |
 //! | one request as a person would | [`Curl`] |
 //! | one request over a connection the test holds | [`client::h1`], [`client::h2`] |
+//! | the API of a hosted DNS provider | [`dns_api::DnsApi`] |
+//! | BIND or Knot with zones and keys of the test's | [`name_server::NameServer`] |
 //! | requests at a rate, each accounted for | [`load`] |
 //!
 //! Every wait has a deadline and every loop a bound; traffic goes to loopback only.
@@ -43,7 +45,9 @@ mod app;
 mod bodies;
 pub mod client;
 mod curl;
+pub mod dns_api;
 pub mod load;
+pub mod name_server;
 mod ports;
 mod process;
 mod raw_origin;
