@@ -41,8 +41,7 @@ fn authority(ca: &AcmeCa) -> Authority {
     }
     authority.email.clone_from(&ca.email);
     authority.profile.clone_from(&ca.profile);
-    authority.eab =
-        ca.eab.as_ref().map(|(kid, hmac)| Eab { kid: kid.clone(), hmac: hmac.clone() });
+    authority.eab = ca.eab.as_ref().map(|(kid, hmac)| Eab { kid: kid.clone(), hmac: hmac.clone() });
     authority
 }
 
