@@ -80,6 +80,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("rewrite", &[]),
     ("runtime", &[]),
+    ("static-files", &[]),
     ("store", &["model", "runtime"]),
     ("store-redis", &["store", "model", "telemetry", "testkit"]),
     ("telemetry", &[]),
