@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["model", "hosttree", "policy", "store", "certs", "dns", "auth", "runtime", "telemetry"],
     ),
     ("discovery", &["model", "store", "certs", "proxy", "runtime", "telemetry"]),
+    ("dns", &["model", "testkit"]),
     (
         "gatewright",
         &[
@@ -64,6 +65,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("hosttree", &[]),
     ("model", &[]),
+    ("policy", &["model"]),
     (
         "proxy",
         &[
