@@ -8,7 +8,8 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::limit::{Fields, Limiter, Rule, Standing};
 use crate::redirect::located;
 use crate::{
-    Access, Attempt, BasicAuth, Credentials, Gate, Networks, Redirect, Routes, Trace, Verified,
+    Access, Attempt, BasicAuth, Credentials, Found, Gate, Networks, Redirect, Routes, Trace,
+    Verified,
 };
 
 /// All that is decided about the requests of one host; made once per host. `T` is what stands behind a path: a pool
@@ -119,6 +120,8 @@ pub struct Target<'p, 'f, T> {
     pub prefix: &'p str,
     /// The path to ask for there.
     pub path: Cow<'f, str>,
+    /// Whether a directory has to add a slash first ([`Found::is_bare`](crate::Found::is_bare)).
+    pub is_bare: bool,
     /// The user whose password it had: `Authorization` was for the gateway then, and must not reach the app.
     pub user: Option<Box<str>>,
 }
@@ -243,8 +246,8 @@ pub fn resume<'p, 'f, T>(
             trace.step(Gate::Route, true, || {
                 format!("the longest prefix is {}; asked for there: {}", found.prefix, found.path)
             });
-            let (target, prefix, path) = (found.target, found.prefix, found.path);
-            Outcome::Go(Target { target, prefix, path, user })
+            let Found { target, prefix, path, is_bare } = found;
+            Outcome::Go(Target { target, prefix, path, is_bare, user })
         }
         None => {
             trace.step(Gate::Route, false, || "the path can be read in several ways".to_owned());

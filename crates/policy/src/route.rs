@@ -32,6 +32,9 @@ pub struct Found<'r, 'p, T> {
     pub target: &'r T,
     /// The path to ask for there: as it came, or without the prefix, and then with one slash at its start.
     pub path: Cow<'p, str>,
+    /// Whether it was the prefix itself without a slash at its end, and was taken off. A directory has to send the
+    /// client to the same path with a slash then, or the links in its index would lead beside it.
+    pub is_bare: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,7 +92,9 @@ impl<T> Routes<T> {
     /// Where a path leads, percent-encoded as it came and without its query. `None` when it [`is_ambiguous`] and there
     /// are prefixes at all.
     pub fn find<'p>(&self, path: &'p str) -> Option<Found<'_, 'p, T>> {
-        let default = Found { prefix: "/", target: &self.default, path: Cow::Borrowed(path) };
+        let path_as_is = Cow::Borrowed(path);
+        let default =
+            Found { prefix: "/", target: &self.default, path: path_as_is, is_bare: false };
         if self.routes.is_empty() {
             return Some(default);
         }
@@ -108,8 +113,10 @@ impl<T> Routes<T> {
         }
         let Some((route, end)) = best else { return Some(default) };
         let (prefix, route) = &self.routes[route];
-        let path = if route.strip { stripped(&path[end..]) } else { Cow::Borrowed(path) };
-        Some(Found { prefix, target: &route.target, path })
+        let rest = &path[end..];
+        let is_bare = route.strip && rest.is_empty();
+        let path = if route.strip { stripped(rest) } else { Cow::Borrowed(path) };
+        Some(Found { prefix, target: &route.target, path, is_bare })
     }
 
     /// Whether all paths lead to one target.
@@ -258,6 +265,7 @@ mod tests {
         ] {
             let found = routes.find(path).unwrap();
             assert_eq!((&**found.target, &*found.path), (target, sent), "{path}");
+            assert_eq!(found.is_bare, sent == "/" && !path.ends_with('/'), "{path}");
         }
     }
 

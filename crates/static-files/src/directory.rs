@@ -13,7 +13,7 @@ use crate::body::CHUNK;
 use crate::coding::{self, Coding};
 use crate::freshness::cache_control;
 use crate::open::{Patience, Stat, Trouble, beneath, read};
-use crate::path::{RequestPath, file_name};
+use crate::path::{RequestPath, file_name, is_plain_name};
 use crate::range::{self, Wanted};
 use crate::root::Place;
 use crate::validator::{Validator, Verdict};
@@ -75,12 +75,17 @@ impl Directory {
     /// [`Roots::open`](crate::Roots::open).
     ///
     /// # Errors
-    /// [`Error::Open`] when it can't be opened; [`Error::Unsupported`] on a kernel without `openat2`.
+    /// [`Error::Open`] when it can't be opened; [`Error::Name`] when an option names what no request could;
+    /// [`Error::Unsupported`] on a kernel without `openat2`.
     pub fn open(path: impl Into<PathBuf>, options: Options) -> Result<Self, Error> {
         Self::at(Place { path: path.into(), within: None }, options)
     }
 
     pub(crate) fn at(place: Place, options: Options) -> Result<Self, Error> {
+        let names = options.index.iter().chain(&options.fallback).chain(&options.immutable);
+        if let Some(name) = names.into_iter().find(|name| !is_plain_name(name)) {
+            return Err(Error::Name { name: name.clone() });
+        }
         let root = place.open()?;
         place.check(&root)?;
         Ok(Self(Arc::new(Inner { place, root: ArcSwap::from_pointee(root), options })))

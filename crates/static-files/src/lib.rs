@@ -88,6 +88,14 @@ pub enum Error {
         /// As given.
         path: PathBuf,
     },
+    /// Mend the option: index, fallback or folder.
+    #[error(
+        "\"{name}\" must name a file or folder from the root, without a slash around it and nothing hidden"
+    )]
+    Name {
+        /// As given.
+        name: String,
+    },
     /// Make it, or let this process read it.
     #[error("cannot open the directory {}", path.display())]
     Open {

@@ -42,6 +42,17 @@ impl RequestPath {
     }
 }
 
+/// Whether an operator's name of a file, from the root and not encoded, is one that a request could also have.
+pub(crate) fn is_plain_name(relative: &str) -> bool {
+    let is_plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && !part.contains('\\')
+            && !part.contains(char::is_control)
+    };
+    relative.split('/').all(is_plain)
+}
+
 /// What follows the last slash.
 pub(crate) fn file_name(relative: &str) -> &str {
     relative.rsplit('/').next().unwrap_or(relative)
@@ -248,6 +259,18 @@ mod tests {
             "/.\u{2024}/a",
         ] {
             assert_eq!(relative(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_in_options() {
+        for fine in ["index.html", "a/b.html", "ü", "a b", "%2e%2e"] {
+            assert!(is_plain_name(fine), "{fine}");
+        }
+        for wrong in
+            ["", "/index.html", "a/", "a//b", "../x", "a/../b", ".env", "a/.env", "a\\b", "a\0"]
+        {
+            assert!(!is_plain_name(wrong), "{wrong}");
         }
     }
 

@@ -24,7 +24,8 @@ impl Roots {
     /// Opens a directory that is one of the roots or lies under one, also after symbolic links were followed.
     ///
     /// # Errors
-    /// [`Error::NotAbsolute`]; [`Error::Outside`]; [`Error::Open`] when it can't be opened; [`Error::Unsupported`].
+    /// [`Error::NotAbsolute`]; [`Error::Outside`]; [`Error::Open`] when it can't be opened; [`Error::Name`];
+    /// [`Error::Unsupported`].
     pub fn open(&self, path: &Path, options: Options) -> Result<Directory, Error> {
         let path = checked(path.to_owned())?;
         let within = self.0.iter().filter(|root| path.starts_with(root));

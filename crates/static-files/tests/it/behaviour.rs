@@ -178,6 +178,22 @@ async fn hidden_files_are_not_there() {
     }
 }
 
+/// A record in shared state must not open by an option what a request can't.
+#[tokio::test]
+async fn options_name_no_hidden_file() {
+    let site = Site::new(&[(".env", "SECRET")], Options::default());
+    let name = || Some(".env".to_owned());
+    for options in [
+        Options { index: name(), ..Options::default() },
+        Options { fallback: name(), ..Options::default() },
+        Options { fallback: Some("../x".to_owned()), ..Options::default() },
+        Options { immutable: vec!["/assets".to_owned()], ..Options::default() },
+    ] {
+        let opened = Directory::open(site.root(), options);
+        assert!(matches!(opened, Err(Error::Name { .. })), "{opened:?}");
+    }
+}
+
 /// A large file arrives whole, in pieces of bounded size, and its parts fit together.
 #[tokio::test]
 async fn a_large_file_in_pieces() {
