@@ -65,6 +65,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("hosttree", &[]),
     ("model", &[]),
+    ("policy", &["model"]),
     (
         "proxy",
         &[
@@ -81,6 +82,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("rewrite", &[]),
     ("runtime", &[]),
+    ("static-files", &[]),
     ("store", &["model", "runtime"]),
     ("store-redis", &["store", "model", "telemetry", "testkit"]),
     ("telemetry", &[]),
