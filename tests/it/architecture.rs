@@ -65,7 +65,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("hosttree", &[]),
     ("model", &[]),
-    ("policy", &["model"]),
+    ("policy", &["model", "rewrite"]),
     (
         "proxy",
         &[

@@ -50,6 +50,16 @@ impl<T> HostPolicy<T> {
     }
 }
 
+impl<T> HostPolicy<T> {
+    /// The same decisions about what `make` makes of what stands behind the paths.
+    pub fn map<U>(self, make: impl FnMut(T) -> U) -> HostPolicy<U> {
+        let Self { access, force_https, maintenance, limits, basic, canonical, redirect, routes } =
+            self;
+        let routes = routes.map(make);
+        HostPolicy { access, force_https, maintenance, limits, basic, canonical, redirect, routes }
+    }
+}
+
 /// A host that is closed for a while: 503.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Maintenance {

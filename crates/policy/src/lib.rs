@@ -51,6 +51,7 @@ mod decide;
 pub mod limit;
 mod redirect;
 mod route;
+mod rules;
 mod trace;
 
 pub use access::{Access, Networks};
@@ -61,6 +62,7 @@ pub use decide::{
 };
 pub use redirect::Redirect;
 pub use route::{Found, Route, Routes, is_ambiguous};
+pub use rules::{Behind, Compiled, Fault, Headers, compile};
 pub use trace::{Gate, Step, Trace};
 
 /// A part of a host's record that can't be decided by.

@@ -119,6 +119,16 @@ impl<T> Routes<T> {
         Some(Found { prefix, target: &route.target, path, is_bare })
     }
 
+    /// The same paths with what `make` makes of what they lead to.
+    pub fn map<U>(self, mut make: impl FnMut(T) -> U) -> Routes<U> {
+        let Self { default, root, routes } = self;
+        let default = make(default);
+        let routes = routes.into_iter().map(|(prefix, Route { target, strip })| {
+            (prefix, Route { target: make(target), strip })
+        });
+        Routes { default, root, routes: routes.collect() }
+    }
+
     /// Whether all paths lead to one target.
     pub fn is_single(&self) -> bool {
         self.routes.is_empty()
