@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use config::{ProxySettings, StoreUrl};
 use discovery::{Discovery, StateFile};
-pub use proxy::{Addresses, AlsoReady};
+pub use proxy::{Addresses, AlsoReady, Roots};
 use proxy::{Proxy, Surroundings, Tables};
 use runtime::{Clock, Shutdown, Tasks};
 use store::{Backend, EmbeddedBackend, Sealer, Store};
@@ -87,7 +87,8 @@ impl DataPlane {
         let plaintext = common.allow_plaintext_secrets || common.cert_key.is_none();
         let sealer = Sealer::new(None, common.cert_key.as_ref(), plaintext)?;
         let store = Store::new(backend, sealer, clock.clone());
-        let tables = Arc::new(Tables::empty(clock.now().into())?);
+        let roots = Roots::new(settings.static_roots.iter().cloned()).context("STATIC_ROOTS")?;
+        let tables = Arc::new(Tables::empty(clock.now().into())?.with_static_roots(roots));
         let around = Surroundings { metrics, access: access.clone(), clock: clock.clone() };
         let proxy = Proxy::bind(translate::proxy(settings)?, tables.clone(), around)?;
         let addresses = proxy.addresses();

@@ -100,6 +100,8 @@ pub struct ProxySettings {
     pub workers: usize,
     /// Peers whose forwarded headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The directories under which shared state may name one to serve, absolute.
+    pub static_roots: Vec<PathBuf>,
     /// The status for an unknown host, 400 to 599.
     pub unknown_host_status: u16,
     /// For a TLS handshake and for a request's head.
@@ -232,6 +234,7 @@ fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySett
     let admin = read.optional("PROXY_ADMIN_LISTEN", values::listen);
     let workers = read.value("WORKERS", values::workers);
     let trusted_proxies = read.list("TRUSTED_PROXIES", values::networks);
+    let static_roots = read.list("STATIC_ROOTS", values::absolute);
     let unknown_host_status = read.value("UNKNOWN_HOST_STATUS", values::error_status);
     let header_timeout = read.value("HEADER_TIMEOUT", values::positive_duration);
     let idle_timeout = read.value("IDLE_TIMEOUT", values::positive_duration);
@@ -256,6 +259,7 @@ fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySett
         admin,
         workers: workers?,
         trusted_proxies: trusted_proxies.into_iter().flatten().collect(),
+        static_roots,
         unknown_host_status: unknown_host_status?,
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,

@@ -295,6 +295,13 @@ pub const SETTINGS: &[Setting] = &[
          private ones. Empty: nobody.",
     ),
     setting(
+        "STATIC_ROOTS",
+        "DIRECTORIES",
+        PROXY,
+        Same(""),
+        "Directories under which a host may name one to serve. None by default: what stands in the store can then open no file.",
+    ),
+    setting(
         "UNKNOWN_HOST_STATUS",
         "STATUS",
         PROXY,

@@ -152,6 +152,17 @@ pub(crate) fn without_password(url: &str) -> String {
 }
 
 /// `10s`, `1500ms`, `2m`, `1h`.
+/// An absolute path without `..`.
+pub(crate) fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
+    if path.is_absolute() && !climbs {
+        Ok(path)
+    } else {
+        Err("is no absolute path without ..".to_owned())
+    }
+}
+
 /// A way to prove a name.
 pub(crate) fn challenge(text: &str) -> Result<AcmeChallenge, String> {
     match text {

@@ -318,7 +318,8 @@ impl Replica {
         match key.collection {
             Collection::Host => {
                 let host = self.parse::<Host>(key, fields)?;
-                self.tables.apply_host(&host.pattern.clone(), Some(host));
+                let applied = self.tables.apply_host(&host.pattern.clone(), Some(host));
+                applied.map_err(|error| chain(&error))?;
             }
             Collection::Cert => {
                 let cert = self.parse::<CertRecord>(key, fields)?;
@@ -346,7 +347,8 @@ impl Replica {
         // The id of what was taken over is its pattern or name.
         let Ok(pattern) = key.id.parse::<HostPattern>() else { return };
         if key.collection == Collection::Host {
-            return self.tables.apply_host(&pattern, None);
+            // Only one with rules can fail.
+            return drop(self.tables.apply_host(&pattern, None));
         }
         if let Err(error) = self.tables.apply_cert(&pattern, None) {
             tracing::warn!(%key, error = chain(&error), "a certificate can't be taken out");

@@ -7,12 +7,14 @@ use http::header::{CONNECTION, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Version};
-use rewrite::Arrival;
+use http_body::Body;
+use rewrite::{Arrival, Public, Scheme};
 use telemetry::Counter;
 use upstream::{Answer, Error, Outgoing};
 
-use crate::body::{Request, TooSlow};
+use crate::body::{Request, TooLarge, TooSlow};
 use crate::conn::Conn;
+use crate::gates::{Gates, Group};
 use crate::http2::{self, Respond};
 use crate::incoming::Incoming;
 use crate::record::Record;
@@ -35,21 +37,26 @@ pub(crate) struct Asked {
     pub(crate) host: HeaderValue,
     /// The target in origin form.
     pub(crate) target: PathAndQuery,
+    /// How the client came.
+    pub(crate) scheme: Scheme,
 }
 
-/// Sends a request to one of the route's endpoints: to the next ones too, as long as nothing was sent. Takes its fields and
+/// Sends a request to one of a group's endpoints: to the next ones too, as long as nothing was sent. Takes its fields and
 /// its body.
 pub(crate) async fn forward(
     conn: &Rc<Conn>,
     record: &mut Record,
     route: &Route,
+    group: &Group,
     asked: Asked,
     Arriving { head, body, respond }: Arriving<'_>,
 ) -> Result<Answer, Refusal> {
     let version = head.version;
-    let mut outgoing = prepare(conn, record, asked, head, body);
+    let gates = route.gates.as_deref();
+    let public = (asked.scheme, asked.host.clone());
+    let mut outgoing = prepare(conn, record, gates, asked, head, body)?;
     let mut failure = None;
-    for endpoint in conn.worker.upstreams.in_turn(&route.endpoints) {
+    for endpoint in conn.worker.upstreams.in_turn(&group.endpoints) {
         record.goes_to(endpoint);
         if !route.host.preserve_host {
             outgoing.host = Some(endpoint.authority().clone());
@@ -62,7 +69,7 @@ pub(crate) async fn forward(
         match conn.worker.upstreams.send(endpoint, &mut outgoing, interim).await {
             Ok(mut answer) => {
                 record.is_answered();
-                pass_back(&mut answer);
+                pass_back(&mut answer, route, group, &public);
                 return Ok(answer);
             }
             Err(error) => {
@@ -82,36 +89,53 @@ pub(crate) async fn forward(
 fn prepare(
     conn: &Rc<Conn>,
     record: &mut Record,
-    Asked { host, target }: Asked,
+    gates: Option<&Gates>,
+    Asked { host, target, .. }: Asked,
     head: &mut Parts,
     body: &mut Incoming,
-) -> Outgoing<Request> {
+) -> Result<Outgoing<Request>, Refusal> {
     let mut headers = mem::take(&mut head.headers);
     let upgrade = match head.version {
         Version::HTTP_11 => rewrite::requested_upgrade(&headers),
         _ => None,
     };
     rewrite::request(&mut headers, &conn.peer);
+    if let Some(gates) = gates {
+        gates.change_request(&mut headers);
+    }
     let shared = record.forwarding();
     if shared.is_none() {
         let arrival = Arrival { peer: &conn.peer, scheme: conn.scheme(), host: &host };
         let trusted = &conn.worker.settings.trusted_proxies;
         record.comes_from(rewrite::next_hop(&mut headers, &arrival, trusted));
     }
-    let body = Request::new(mem::replace(body, Incoming::Empty), conn, record);
+    let largest = gates.and_then(|gates| gates.max_body);
+    if largest.is_some_and(|largest| body.size_hint().lower() > largest) {
+        return Err(Refusal::TooLarge);
+    }
+    let body = Request::new(mem::replace(body, Incoming::Empty), conn, record, largest);
     let mut outgoing = Outgoing::new(head.method.clone(), target, headers, body);
     outgoing.id = Some((X_REQUEST_ID, record.id().digits()));
     outgoing.host = Some(host);
     outgoing.shared = shared;
     outgoing.upgrade = upgrade;
-    outgoing
+    Ok(outgoing)
 }
 
 /// Makes an answer what the client gets.
-fn pass_back(answer: &mut Answer) {
+fn pass_back(
+    answer: &mut Answer,
+    route: &Route,
+    group: &Group,
+    (scheme, host): &(Scheme, HeaderValue),
+) {
     match answer {
         Answer::Response(response) => {
             rewrite::response(response.headers_mut());
+            if let (true, Ok(authority)) = (route.host.rules().rewrite_responses, host.to_str()) {
+                let public = Public { scheme: *scheme, authority };
+                rewrite::answer(response.headers_mut(), &group.internal, &public);
+            }
             *response.version_mut() = Version::HTTP_11;
         }
         Answer::Upgraded(response, _) => {
@@ -130,6 +154,7 @@ fn refusal(error: Error) -> Refusal {
     match error {
         Error::ConnectTimeout { .. } | Error::ResponseTimeout { .. } => Refusal::TimedOut(error),
         Error::RequestBody { source } if source.is::<TooSlow>() => Refusal::SlowBody,
+        Error::RequestBody { source } if source.is::<TooLarge>() => Refusal::TooLarge,
         Error::RequestBody { source } => Refusal::BrokenBody(source),
         _ => Refusal::BadGateway(error),
     }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use http::header::{ACCEPT, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use policy::limit::Fields;
 use telemetry::AccessRecord;
-use upstream::{Endpoint, SharedFields};
+use upstream::{Endpoint, Endpoints, SharedFields};
 
 use crate::conn::Conn;
 use crate::gauge::Flow;
@@ -33,6 +34,10 @@ pub(crate) struct Record {
     matched: Option<Rc<Matched>>,
     /// Its place among the route's endpoints. A clone would be counted where all workers write.
     upstream: Option<usize>,
+    /// The endpoints of a path of its own; those of the host are the route's.
+    group: Option<Endpoints>,
+    /// What the client is told of a rate limit.
+    limit: Option<Fields>,
     upstream_time: Option<Duration>,
     upload: Option<Rc<Flow>>,
     status: u16,
@@ -61,6 +66,8 @@ impl Record {
             client_ip: conn.peer.ip(),
             matched: None,
             upstream: None,
+            group: None,
+            limit: None,
             upstream_time: None,
             upload: None,
             status: 0,
@@ -99,6 +106,24 @@ impl Record {
     /// Who asked, by what trusted proxies say.
     pub(crate) fn comes_from(&mut self, client: IpAddr) {
         self.client_ip = client;
+    }
+
+    /// It goes to endpoints other than the host's.
+    pub(crate) fn goes_among(&mut self, group: &Endpoints) {
+        self.group = Some(group.clone());
+    }
+
+    /// What the client is to be told of a rate limit.
+    pub(crate) fn is_limited(&mut self, limit: Option<Fields>) {
+        self.limit = limit;
+    }
+
+    /// Has the host's rules change the head of the answer.
+    pub(crate) fn change_answer(&mut self, headers: &mut HeaderMap) {
+        let route = self.matched.as_deref().and_then(|matched| matched.route.as_deref());
+        if let Some(gates) = route.and_then(|route| route.gates.as_deref()) {
+            gates.change_answer(headers, self.limit.take(), self.conn.scheme());
+        }
     }
 
     /// The body that is sent upstream.
@@ -168,7 +193,10 @@ impl Drop for Record {
 impl Record {
     fn endpoints(&self) -> &[Endpoint] {
         let route = self.matched.as_deref().and_then(|matched| matched.route.as_deref());
-        route.map_or(&[], |route| route.endpoints.as_slice())
+        match &self.group {
+            Some(group) => group.as_slice(),
+            None => route.map_or(&[], |route| route.endpoints().as_slice()),
+        }
     }
 
     fn log(&self, duration: Duration, read: u64) {

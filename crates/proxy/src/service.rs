@@ -12,11 +12,14 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
+use rewrite::Scheme;
+use static_files::Head;
 use upstream::Answer;
 
 use crate::body::{Reply, Source};
 use crate::conn::Conn;
 use crate::forward::{Arriving, Asked, forward};
+use crate::gates::Next;
 use crate::http2::Respond;
 use crate::incoming::Incoming;
 use crate::matched::Matched;
@@ -47,6 +50,7 @@ pub(crate) async fn answer(
         Ok(Outcome::There(Answer::Response(response))) => {
             finish(record, response.map(Source::Upstream))
         }
+        Ok(Outcome::File(response)) => finish(record, response.map(Source::File)),
         Ok(Outcome::There(Answer::Upgraded(response, io))) => {
             record.answers(response.status());
             if let Some(guard) = &conn.guard {
@@ -70,6 +74,8 @@ pub(crate) async fn answer(
 enum Outcome {
     /// An answer of our own.
     Here(Response<Bytes>),
+    /// A file's.
+    File(Response<static_files::Body>),
     /// The upstream's.
     There(Answer),
 }
@@ -104,10 +110,35 @@ async fn decide(
     if matched.misdirected {
         return Err(Refusal::Misdirected);
     }
-    if route.host.force_https && !came_by_https(conn, head) {
-        return Ok(Outcome::Here(to_https(conn, &head.method, &target, &matched)));
+    let by_https = came_by_https(conn, head);
+    let scheme = if by_https { Scheme::Https } else { Scheme::Http };
+    let Some(gates) = &route.gates else {
+        if route.host.force_https && !by_https {
+            return Ok(Outcome::Here(to_https(conn, &head.method, &target, &matched)));
+        }
+        let asked = Asked { host, target, scheme };
+        let answer = forward(conn, record, route, &route.group, asked, request).await;
+        return answer.map(Outcome::There);
+    };
+    match Box::pin(gates.pass(conn, record, &matched, head, &target, by_https)).await? {
+        Next::Answer(answer) => Ok(Outcome::Here(answer)),
+        Next::Directory(directory, target) => {
+            let head = Head {
+                method: &head.method,
+                path: target.path(),
+                query: target.query(),
+                headers: &head.headers,
+            };
+            directory.serve(head).await.map(Outcome::File).map_err(Refusal::Unreadable)
+        }
+        Next::Upstreams(group, target) => {
+            if !std::ptr::eq(group, &route.group) {
+                record.goes_among(&group.endpoints);
+            }
+            let asked = Asked { host, target, scheme };
+            forward(conn, record, route, group, asked, request).await.map(Outcome::There)
+        }
     }
-    forward(conn, record, route, Asked { host, target }, request).await.map(Outcome::There)
 }
 
 /// The host a request is for, as the client wrote it: `:authority` or the one `Host` (RFC 9112 §3.2, RFC 9113 §8.3.1).
@@ -193,6 +224,7 @@ fn to_https(
 
 fn finish(mut record: Box<Record>, mut response: Response<Source>) -> Response<Reply> {
     record.answers(response.status());
+    record.change_answer(response.headers_mut());
     // On HTTP/1 hyper keeps the body of a HEAD request's answer to itself; on HTTP/2 nobody does.
     if let (true, Source::Page(page)) = (record.is_head(), response.body()) {
         let length = HeaderValue::from(page.len());
