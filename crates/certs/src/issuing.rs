@@ -114,6 +114,11 @@ pub trait Journal: Send + Sync {
 
     /// How far the order is, for people to see.
     fn reached(&self, stage: Stage);
+
+    /// An authority failed and the next one of the list is tried: a fact to keep beside what comes of it in the end.
+    fn tried(&self, failure: &Failure) {
+        let _ = failure;
+    }
 }
 
 /// An order under way, with all that must be cleared away after it.

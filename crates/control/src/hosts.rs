@@ -10,6 +10,7 @@ use store::{Collection, Expect, Key, Versioned};
 
 use crate::error::Subject;
 use crate::mirror::Tables;
+use crate::records::Change;
 use crate::{Actor, Control, Error, FieldError};
 
 /// The most upstreams of one host.
@@ -188,7 +189,7 @@ impl Hosts<'_> {
         self.update(actor, pattern, conditions, |now| now.with(patch.clone())).await
     }
 
-    /// Deletes a host; returns the revision without it.
+    /// Deletes a host and, in the same commit, the certificate that was uploaded for it; returns the revision without them.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Stale`], [`Error::Forbidden`], [`Error::Unavailable`].
@@ -210,7 +211,10 @@ impl Hosts<'_> {
             if conditions.dry_run {
                 return self.0.refresh().await;
             }
-            match self.0.delete_told(key.clone(), fields, actor.username()).await {
+            let mut changes = vec![Change { key: key.clone(), before: Some(fields), after: None }];
+            changes.extend(self.uploaded(pattern).await?);
+            let txn = self.0.told_txn(changes, Some(actor.username()), None);
+            match self.0.store().backend().commit(txn).await {
                 Ok(revision) => {
                     let by = actor.username();
                     tracing::info!(host = %pattern, %by, %revision, "a host was deleted");
@@ -221,6 +225,15 @@ impl Hosts<'_> {
                 Err(error) => return Err(lost_race(error)),
             }
         }
+    }
+
+    /// That the certificate which somebody uploaded for a host goes with it. Those that were issued are dropped by who
+    /// issued them.
+    async fn uploaded(&self, pattern: &HostPattern) -> Result<Option<Change>, Error> {
+        let key = Key::new(Collection::Cert, pattern.as_str());
+        let fields = self.0.store().backend().get(&key).await?;
+        let uploaded = fields.filter(|it| it.get("source").is_some_and(|it| it == "custom"));
+        Ok(uploaded.map(|fields| Change { key, before: Some(fields), after: None }))
     }
 
     async fn update(
@@ -357,9 +370,11 @@ fn certificate_status(host: &Host, tables: &Tables, now: Timestamp) -> CertStatu
     if host.certificate == CertificateMode::None {
         return CertStatus::None;
     }
+    let failed = tables.issuance.get(host.pattern.as_str()).is_some_and(|it| it.failures > 0);
     match tables.covering(host.pattern.as_str()) {
-        None => CertStatus::Pending,
         Some(cert) if cert.not_after > now => CertStatus::Valid,
+        _ if failed => CertStatus::Failed,
+        None => CertStatus::Pending,
         Some(_) => CertStatus::Expired,
     }
 }

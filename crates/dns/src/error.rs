@@ -20,6 +20,9 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// Correct these settings: each is wrong by itself, before anything was asked.
+    #[error("{}", list(.0))]
+    Fields(Vec<FieldError>),
     /// Ask later: the provider's rate limit is reached.
     #[error("{provider} limits the rate of requests: {message}")]
     RateLimited {
@@ -49,4 +52,18 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+}
+
+/// A setting of a provider that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The setting, by its name in [`Field::name`](crate::Field::name).
+    pub field: String,
+    /// What is wrong with it. Never holds the value of a secret.
+    pub message: String,
+}
+
+fn list(fields: &[FieldError]) -> String {
+    let each = fields.iter().map(|it| format!("{}: {}", it.field, it.message));
+    each.collect::<Vec<_>>().join("; ")
 }

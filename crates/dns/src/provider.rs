@@ -14,6 +14,12 @@ pub trait DnsProvider: Send + Sync + 'static {
     /// Its kind: `cloudflare`, `rfc2136`, …
     fn kind(&self) -> &'static str;
 
+    /// Whether a name can hold a single TXT value, so that a second takes the place of the first. Proofs for `x` and `*.x`, which
+    /// share a name, are then to be given one after the other.
+    fn holds_one_value(&self) -> bool {
+        false
+    }
+
     /// All zones of the account, every page of them, or an error: never a part. Also what proves the credentials.
     fn zones(&self) -> BoxFuture<'_, Result<Vec<Zone>, Error>>;
 
@@ -41,6 +47,15 @@ pub struct Zone {
     pub id: String,
     /// Its name: lower case, A-labels, no dot at the end.
     pub name: String,
+}
+
+impl Zone {
+    /// One that a provider listed, its name brought into the form that is used here.
+    pub(crate) fn new(id: String, name: &str) -> Self {
+        let parsed = name.parse::<model::Hostname>();
+        let name = parsed.map_or_else(|_| name.to_ascii_lowercase(), |it| it.as_str().to_owned());
+        Self { id, name }
+    }
 }
 
 /// Where providers are found. Implemented by what keeps them.

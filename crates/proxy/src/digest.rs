@@ -46,7 +46,12 @@ pub(crate) fn of_host(host: &Host) -> u64 {
         "{:?} {} {} {:?}",
         host.upstream_tls, host.preserve_host, host.force_https, host.certificate
     );
-    hash.text(&rest).end()
+    let hash = hash.text(&rest);
+    // What most hosts don't have leaves the fingerprint as it was.
+    match (&host.rules, host.foreign_gate) {
+        (None, None) => hash.end(),
+        (rules, gate) => hash.text(&format!("{rules:?} {gate:?}")).end(),
+    }
 }
 
 pub(crate) fn of_cert(cert: &CertRecord) -> u64 {
