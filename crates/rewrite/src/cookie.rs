@@ -84,6 +84,8 @@ mod tests {
             "a=b; Domain=.example",
             "a=b; Domain=evil.example",
             "a=b; Domain=ocalhost",
+            "a=b; Domain=ocal",
+            "a=b; Domain=pp.cluster.local",
             "a=b; Domain=xlocal",
             "a=b; Domain=",
             "a=b; Domain",
