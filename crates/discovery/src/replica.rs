@@ -34,6 +34,8 @@ pub(crate) struct Replica {
     /// Counts sweeps.
     pub(crate) round: u32,
     /// Counts changes of hosts and certificates.
+    /// How many pages the last sweep had.
+    pub(crate) pages: usize,
     changes: u64,
 }
 
@@ -80,6 +82,7 @@ impl Replica {
         }
     }
 
+            pages: 0,
     /// The revision that the tables show.
     pub(crate) fn applied(&self) -> Option<&Revision> {
         self.applied.as_ref()
@@ -118,7 +121,7 @@ impl Replica {
             let look = self.look(reading, &[]).await?;
             reading = if look == Look::Again { Reading::Now } else { Reading::No };
             while self.sweep.is_some() {
-                if self.step().await? == Look::Again {
+                if self.stride().await? == Look::Again {
                     reading = Reading::Now;
                 }
             }
