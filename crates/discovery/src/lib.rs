@@ -91,7 +91,8 @@ pub struct Settings {
 /// With `CERT_KEY` it is sealed. Without, it holds private keys only if plaintext is allowed, and else no certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateFile {
-    /// Its path; a second one beside it, ending in `.new`, is there while it is written.
+    /// Its path. Beside it are a journal of the changes since it was written, ending in `.journal`, and while it is written
+    /// anew one ending in `.new`.
     pub path: PathBuf,
     /// Whether private keys may stand in it in clear.
     pub plaintext: bool,
@@ -130,7 +131,12 @@ impl Discovery {
         Self {
             // Before anything is read, so that no change falls between.
             hints: store.backend().watch(),
-            replica: Replica::new(store.clone(), tables.clone(), clock.clone()),
+            replica: Replica::new(
+                store.clone(),
+                tables.clone(),
+                clock.clone(),
+                settings.state_file.is_some(),
+            ),
             report: watch::Sender::new(None),
             worth: watch::Sender::new(None),
             restored: None,
@@ -236,6 +242,9 @@ impl Discovery {
             clock: self.clock.clone(),
             worth: self.worth.subscribe(),
             kept: self.restored.clone().flatten(),
+            fresh: self.replica.fresh.clone()?,
+            pending: kept::Gathered::default(),
+            journal: None,
         })
     }
 
