@@ -8,6 +8,7 @@ use serde_json::Value;
 
 /// A crate's folder and what it may depend on of ours.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("acme", &["model", "certs", "dns", "runtime", "telemetry", "testkit"]),
     ("api", &["model", "control", "telemetry"]),
     ("auth", &["model"]),
     ("bench", &[]),

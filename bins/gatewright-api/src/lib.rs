@@ -45,10 +45,13 @@ pub struct Shared {
 /// When an embedded store is in use by another process or can't be read. A Redis that is down is no error.
 pub async fn open(settings: &ApiSettings) -> anyhow::Result<Shared> {
     let (common, clock) = (&settings.common, Clock::system());
+    let metrics = Metrics::new();
+    metrics.process_info();
     let backend: Arc<dyn Backend> = match &common.store {
         StoreUrl::Embedded(directory) => Arc::new(EmbeddedBackend::open(directory, clock.clone())?),
         StoreUrl::Redis(url) => {
-            let mut redis = RedisSettings::new(url, &common.key_prefix)?;
+            let redis = RedisSettings::new(url, &common.key_prefix)?;
+            let mut redis = redis.with_metrics(&metrics);
             if let Some(file) = &common.store_root_ca {
                 redis = redis.with_root_ca(file)?;
             }
@@ -60,8 +63,6 @@ pub async fn open(settings: &ApiSettings) -> anyhow::Result<Shared> {
             Arc::new(RedisBackend::connect(&redis).await?)
         }
     };
-    let metrics = Metrics::new();
-    metrics.process_info();
     Ok(Shared { backend, metrics, clock })
 }
 

@@ -46,10 +46,13 @@ pub struct Shared {
 /// that is down is no error.
 pub async fn open(settings: &ProxySettings) -> anyhow::Result<Shared> {
     let (common, clock) = (&settings.common, Clock::system());
+    let metrics = Metrics::new();
+    metrics.process_info();
     let backend: Arc<dyn Backend> = match &common.store {
         StoreUrl::Embedded(directory) => Arc::new(EmbeddedBackend::open(directory, clock.clone())?),
         StoreUrl::Redis(url) => {
-            let mut redis = RedisSettings::new(url, &common.key_prefix)?;
+            let redis = RedisSettings::new(url, &common.key_prefix)?;
+            let mut redis = redis.with_metrics(&metrics);
             if let Some(file) = &common.store_root_ca {
                 redis = redis.with_root_ca(file)?;
             }
@@ -61,8 +64,6 @@ pub async fn open(settings: &ProxySettings) -> anyhow::Result<Shared> {
             Arc::new(RedisBackend::connect(&redis).await?)
         }
     };
-    let metrics = Metrics::new();
-    metrics.process_info();
     let access = AccessLog::open(&translate::access_log(settings), &metrics)?;
     Ok(Shared { backend, metrics, access, clock })
 }

@@ -9,6 +9,7 @@ use model::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::Error;
 use crate::failure::At;
 use crate::issuer::Prepared;
 use crate::session::Directory;
@@ -44,14 +45,14 @@ fn identifier(chain_pem: &str) -> Option<String> {
 async fn ask(authority: &Prepared, id: &str) -> Result<Option<RenewalWindow>, Failure> {
     let at = At { stage: Stage::Order, directory: authority.directory(), name: id };
     let client = authority.client();
-    let index = client.get(at.directory).await.map_err(|error| at.transport(error))?;
+    let index = client.get(at.directory).await.map_err(|error| unreached(at, error))?;
     let index: Directory = match serde_json::from_slice(&index.body) {
         Ok(directory) if index.status.is_success() => directory,
         _ => return Err(unclear(at, index.status, index.retry_after)),
     };
     let Some(url) = index.renewal_info else { return Ok(None) };
     let url = format!("{}/{id}", url.trim_end_matches('/'));
-    let answer = client.get(&url).await.map_err(|error| at.transport(error))?;
+    let answer = client.get(&url).await.map_err(|error| unreached(at, error))?;
     if answer.status.is_client_error() && answer.status != StatusCode::TOO_MANY_REQUESTS {
         return Ok(None);
     }
@@ -73,4 +74,9 @@ async fn ask(authority: &Prepared, id: &str) -> Result<Option<RenewalWindow>, Fa
 fn unclear(at: At<'_>, status: StatusCode, retry_after: Option<Duration>) -> Failure {
     let detail = format!("{}: it answered {} about a renewal", at.directory, status.as_u16());
     Failure { retry_after, ..at.failure(codes::UNREACHABLE, detail) }
+}
+
+fn unreached(at: At<'_>, error: Error) -> Failure {
+    let detail = format!("{}: not reached about a renewal", at.directory);
+    Failure { source: Some(error.into()), ..at.failure(codes::UNREACHABLE, detail) }
 }

@@ -76,8 +76,8 @@ impl Attempt<'_> {
                 if let Err(Obstacle::Journal(certs::JournalError::Lost)) = cleared {
                     return Err(self.failed(failure));
                 }
-                let ended =
-                    if may_go_on(&failure) { self.keep().await } else { self.close().await };
+                let goes_on = may_go_on(&failure) && !self.order.url.is_empty();
+                let ended = if goes_on { self.keep().await } else { self.close().await };
                 if let Err(error) = ended {
                     tracing::debug!(%error, "the journal could not be brought up to date");
                 }
@@ -259,7 +259,11 @@ impl Attempt<'_> {
         if order.state().status == OrderStatus::Ready {
             let csr = key::request(&self.order.key_pem, self.names)
                 .map_err(|error| self.unable("no certificate request can be made", error.into()))?;
-            with_nonce!(order.finalize_csr(&csr).await).map_err(|error| self.acme(error))?;
+            match with_nonce!(order.finalize_csr(&csr).await) {
+                // It has it already: a request whose answer got lost was sent twice. The waiting tells.
+                Err(error) if code(&error) == "orderNotReady" => {}
+                handed_in => handed_in.map_err(|error| self.acme(error))?,
+            }
         }
         let patience = self.issuer.settings.timeouts.issuance;
         if self.poll(order, patience, &[OrderStatus::Ready, OrderStatus::Processing]).await?

@@ -4,7 +4,6 @@ use certs::{Failure, JournalError, Stage, codes};
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::Error;
 use crate::client::Seen;
 
 /// The authority is asked for too much; its own word (RFC 8555 §6.7).
@@ -120,16 +119,6 @@ impl At<'_> {
         Failure { retry_after, source: Some(error.into()), ..failure }
     }
 
-    /// A connection or a setting of ours.
-    pub(crate) fn transport(self, error: Error) -> Failure {
-        let code = match &error {
-            Error::Settings { .. } => codes::CONFIGURATION,
-            _ => codes::UNREACHABLE,
-        };
-        let detail = format!("{}: not reached, {}", self.directory, self.doing());
-        Failure { source: Some(error.into()), ..self.failure(code, detail) }
-    }
-
     /// The end of the sentence.
     fn doing(self) -> String {
         let doing = match self.stage {
@@ -198,4 +187,80 @@ pub(crate) fn is_passing(failure: &Failure) -> bool {
 /// A problem document from what the library kept of it.
 fn rebuilt(problem: &instant_acme::Problem) -> Value {
     serde_json::json!({ "type": problem.r#type, "detail": problem.detail, "status": problem.status })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: At<'_> = At {
+        stage: Stage::Order,
+        directory: "https://ca.test/dir",
+        name: "*.a.test",
+    };
+
+    fn problem(text: &str) -> instant_acme::Error {
+        instant_acme::Error::Api(serde_json::from_str(text).unwrap())
+    }
+
+    fn seen(status: u16, retry_after: Option<u64>, body: &str) -> Option<Seen> {
+        Some(Seen {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: retry_after.map(std::time::Duration::from_secs),
+            body: body.to_owned().into(),
+        })
+    }
+
+    #[test]
+    fn a_failure_has_the_authoritys_words_whole() {
+        let text = r#"{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"no","extra":1,
+            "subproblems":[{"type":"urn:ietf:params:acme:error:caa","detail":"not us",
+            "identifier":{"type":"dns","value":"a.test"}}]}"#;
+        let failure = AT.acme(problem(text), seen(403, Some(7), text));
+        assert_eq!(failure.code, "rejectedIdentifier");
+        let expected = "https://ca.test/dir: \"no\", when asked for an order for *.a.test; a.test: \"not us\"";
+        assert_eq!(failure.to_string(), expected);
+        let whole: Value = serde_json::from_str(&failure.problem.unwrap()).unwrap();
+        assert_eq!((&whole["extra"], whole["subproblems"].as_array().unwrap().len()), (&1.into(), 1));
+        assert_eq!(failure.retry_after.unwrap().as_secs(), 7);
+        assert_eq!(failure.directory.unwrap(), AT.directory);
+    }
+
+    #[test]
+    fn what_is_no_problem_document_is_told_by_its_status() {
+        let garbage = || instant_acme::Error::Json(serde_json::from_str::<()>("<html>").unwrap_err());
+        for (status, code) in [(500, codes::UNREACHABLE), (429, RATE_LIMITED), (403, codes::UNREACHABLE)] {
+            let failure = AT.acme(garbage(), seen(status, None, "<html>"));
+            assert_eq!((failure.code.as_str(), failure.problem), (code, None));
+            assert!(failure.detail.contains(&status.to_string()), "{}", failure.detail);
+        }
+        assert_eq!(AT.acme(garbage(), seen(200, None, "<html>")).code, codes::UNREACHABLE);
+        assert_eq!(AT.acme(garbage(), None).code, codes::UNREACHABLE);
+        // Without a type it is about:blank (RFC 9457 §4.2.1).
+        let bare = r#"{"detail":"slow down"}"#;
+        assert_eq!(AT.acme(problem(bare), seen(429, None, bare)).code, RATE_LIMITED);
+    }
+
+    #[test]
+    fn the_next_authority_is_asked_where_it_may_do_better() {
+        let failure = |stage, code: &str| At { stage, ..AT }.failure(code, String::new());
+        for code in ["rateLimited", "serverInternal", "caa", "unreachable", "timeout", "ledger"] {
+            for stage in [Stage::Account, Stage::Order, Stage::Validation, Stage::Finalize] {
+                assert!(falls_over(&failure(stage, code)), "{stage} {code}");
+                assert!(!is_of_the_proof(&failure(stage, code)), "{stage} {code}");
+            }
+        }
+        for code in ["dns", "connection", "unauthorized", "tls", "incorrectResponse"] {
+            let failure = failure(Stage::Validation, code);
+            assert!(!falls_over(&failure) && is_of_the_proof(&failure), "{code}");
+        }
+        for code in ["rejectedIdentifier", "externalAccountRequired", "unauthorized"] {
+            assert!(falls_over(&failure(Stage::Order, code)), "{code}");
+        }
+        for code in ["leaseLost", "store", "noDnsProvider", "dnsPropagation", "challengeNotServed"] {
+            let failure = failure(Stage::Validation, code);
+            assert!(!falls_over(&failure), "{code}");
+        }
+        assert!(!is_of_the_proof(&failure(Stage::Validation, codes::LOST)));
+    }
 }

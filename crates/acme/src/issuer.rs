@@ -83,9 +83,13 @@ impl AcmeIssuer {
         let names =
             names(request).ok_or_else(|| at.failure(codes::CONFIGURATION, uncoverable(request)))?;
         let mut left = journal.order().await.map_err(|error| at.journal(error))?;
-        let mut first: Option<Failure> = None;
+        let mut last: Option<Failure> = None;
         for authority in self.in_order(left.as_ref()) {
             let directory = authority.directory();
+            let earlier = last.take().map(|failure| {
+                journal.tried(&failure);
+                failure.retry_after
+            });
             let outcome = match self.hold_offs.of(directory, &request.name) {
                 Some(failure) => Err(failure),
                 None => {
@@ -93,7 +97,7 @@ impl AcmeIssuer {
                     self.at(authority, request, &names, journal, &mut left).instrument(span).await
                 }
             };
-            let failure = match outcome {
+            let mut failure = match outcome {
                 Ok(record) => return Ok(record),
                 Err(failure) => failure,
             };
@@ -102,19 +106,14 @@ impl AcmeIssuer {
                 "no certificate from this authority"
             );
             self.hold_offs.note(directory, &request.name, &failure);
+            // None of all is to be asked too early.
+            failure.retry_after = failure.retry_after.max(earlier.flatten());
             if !falls_over(&failure) {
                 return Err(failure);
             }
-            // What is told is the first reason, and when none of all is asked too early.
-            match &mut first {
-                None => first = Some(failure),
-                Some(first) => {
-                    journal.tried(&failure);
-                    first.retry_after = first.retry_after.max(failure.retry_after);
-                }
-            }
+            last = Some(failure);
         }
-        Err(first.unwrap_or_else(|| {
+        Err(last.unwrap_or_else(|| {
             at.failure(codes::CONFIGURATION, "no certificate authority is configured".to_owned())
         }))
     }

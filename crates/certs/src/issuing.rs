@@ -115,7 +115,8 @@ pub trait Journal: Send + Sync {
     /// How far the order is, for people to see.
     fn reached(&self, stage: Stage);
 
-    /// An authority failed and the next one of the list is tried: a fact to keep beside what comes of it in the end.
+    /// An authority failed and the next one of the list is asked: a fact to keep. The failure of the last one, or of one after which
+    /// no other is asked, is what [`Issuer::issue`] returns, so that each is told once.
     fn tried(&self, failure: &Failure) {
         let _ = failure;
     }

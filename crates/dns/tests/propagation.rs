@@ -94,7 +94,7 @@ async fn a_server_of_another_zone_is_of_no_use() {
 #[tokio::test]
 async fn a_delegated_challenge_is_followed_to_its_end() {
     let records = "_acme-challenge CNAME one\none CNAME _acme-challenge.two\n_acme-challenge.loop CNAME a\na CNAME b\nb CNAME a\n\
-                   _acme-challenge.away CNAME x.elsewhere.invalid.\n";
+                   _acme-challenge.away CNAME x.elsewhere.example.\n";
     let server = NameServer::start(Software::Knot, &[ZoneFile::new(ZONE, records)], &[]).await;
     let resolver = Resolver::of(&[server.addr()]).unwrap();
     let target = async |name: &str| challenge_target(&resolver, name).await;
@@ -117,8 +117,7 @@ async fn name_servers_are_found_by_ns_records() {
         return;
     }
     let this = std::env::current_exe().unwrap();
-    let script =
-        "ip link set lo up && exec \"$0\" --exact --nocapture --ignored inside_the_namespace";
+    let script = "ip link set lo up && ip address add 127.0.0.2/8 dev lo && exec \"$0\" --exact --nocapture --ignored inside_the_namespace";
     let mut command = Command::new("unshare");
     command.args(["--net", "sh", "-c", script]).arg(this).env(INSIDE, "1");
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, LOCATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use model::{DirectoryRules, Host, Upstream, UpstreamHost, UpstreamTls};
 use policy::limit::{Fields, Limiter};
 use policy::{Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, State, Verified};
@@ -111,8 +111,8 @@ impl Live {
 pub(crate) enum Next<'a> {
     /// An answer of our own.
     Answer(Response<Bytes>),
-    /// To these upstreams, with this target.
-    Upstreams(&'a Group, PathAndQuery),
+    /// To these upstreams, with this target. The credentials were for us if `known`.
+    Upstreams { group: &'a Group, target: PathAndQuery, known: bool },
     /// To a directory, with this path beneath it.
     Directory(&'a Directory, PathAndQuery),
 }
@@ -192,14 +192,7 @@ impl Gates {
             Outcome::Answer(answer) => Err(Refusal::Denied(answer)),
             // Checked just now: it does not come a second time.
             Outcome::Check(_) => Err(Refusal::Denied(self.unauthorised())),
-            Outcome::Go(found) => {
-                let target = with_path(target, &found.path)?;
-                match found.target {
-                    Behind::Upstreams(group) => Ok(Next::Upstreams(group, target)),
-                    Behind::Directory(directory) => Ok(Next::Directory(directory, target)),
-                    Behind::Closed(why) => Err(Refusal::NoDirectory(why.clone())),
-                }
-            }
+            Outcome::Go(found) => go(found, target),
         }
     }
 
@@ -227,6 +220,39 @@ impl Gates {
         let challenge = self.policy.basic.as_ref().map(|basic| basic.challenge().clone());
         Answer::Unauthorized(challenge.unwrap_or_else(|| HeaderValue::from_static("Basic")))
     }
+}
+
+/// What a decision to go on comes to.
+fn go<'a>(
+    found: policy::Target<'a, '_, Behind>,
+    asked: &PathAndQuery,
+) -> Result<Next<'a>, Refusal> {
+    match found.target {
+        // Relative links of its pages would lead beside it.
+        Behind::Directory(_) if found.is_bare => Ok(Next::Answer(with_slash(asked)?)),
+        Behind::Directory(directory) => {
+            Ok(Next::Directory(directory, with_path(asked, &found.path)?))
+        }
+        Behind::Upstreams(group) => {
+            let target = with_path(asked, &found.path)?;
+            Ok(Next::Upstreams { group, target, known: found.user.is_some() })
+        }
+        Behind::Closed(why) => Err(Refusal::NoDirectory(why.clone())),
+    }
+}
+
+/// Sends a client to the same path with a slash behind it; relative, so that it stays where it is.
+fn with_slash(asked: &PathAndQuery) -> Result<Response<Bytes>, Refusal> {
+    let last = asked.path().rsplit('/').next().unwrap_or_default();
+    let location = match asked.query() {
+        Some(query) => format!("{last}/?{query}"),
+        None => format!("{last}/"),
+    };
+    let bad = |_| Refusal::BadRequest("a bad target");
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, HeaderValue::try_from(location).map_err(bad)?);
+    Ok(response)
 }
 
 /// Checks a password on a thread that may take its time, in turn with others.

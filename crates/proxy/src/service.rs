@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
@@ -131,7 +131,11 @@ async fn decide(
             };
             directory.serve(head).await.map(Outcome::File).map_err(Refusal::Unreadable)
         }
-        Next::Upstreams(group, target) => {
+        Next::Upstreams { group, target, known } => {
+            if known {
+                // They were for us, and are nobody else's to know.
+                request.head.headers.remove(AUTHORIZATION);
+            }
             if !std::ptr::eq(group, &route.group) {
                 record.goes_among(&group.endpoints);
             }

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use certs::CertTable;
@@ -8,6 +8,7 @@ use hosttree::HostTree;
 use model::{
     CertRecord, CertificateMode, Challenge, Host, HostPattern, Hostname, Revision, Timestamp,
 };
+use rustls::ServerConfig;
 use static_files::Roots;
 use upstream::Endpoints;
 
@@ -81,6 +82,8 @@ struct Pending {
     /// What the writer keeps it under.
     id: String,
     challenge: Challenge,
+    /// How TLS answers it, made when it is first asked for.
+    tls: Arc<OnceLock<Option<Arc<ServerConfig>>>>,
 }
 
 /// Where the tables stand.
@@ -263,7 +266,7 @@ impl Tables {
             !pending.is_empty()
         });
         if let Some(challenge) = challenge {
-            let pending = Pending { id: id.to_owned(), challenge };
+            let pending = Pending { id: id.to_owned(), challenge, tls: Arc::default() };
             challenges.entry(pending.challenge.token.clone()).or_default().push(pending);
         }
         self.challenges.store(Arc::new(challenges));
@@ -364,6 +367,20 @@ impl Tables {
         let fits = |one: &&Challenge| one.domain.as_str() == name && one.expires_at > now;
         let mut pending = challenges.get(token)?.iter().map(|one| &one.challenge);
         pending.find(fits).map(|one| one.key_authorisation.clone())
+    }
+
+    /// How to answer a TLS-ALPN-01 challenge for this name, if one is pending; the one that lasts longest (RFC 8737 §3).
+    pub(crate) fn challenge_tls(&self, name: &Hostname, now: Timestamp) -> Option<Arc<ServerConfig>> {
+        let challenges = self.challenges.load();
+        let pending = challenges.values().flatten();
+        let fits = |one: &&Pending| one.challenge.domain == *name && one.challenge.expires_at > now;
+        let latest = pending.filter(fits).max_by_key(|one| one.challenge.expires_at)?;
+        // Once per challenge and not per handshake: anybody may ask.
+        let make = || {
+            let made = certs::acme_tls_config(name, &latest.challenge.key_authorisation, now);
+            made.inspect_err(|error| tracing::warn!(%name, %error, "a challenge can't be answered")).ok()
+        };
+        latest.tls.get_or_init(make).clone()
     }
 }
 

@@ -63,10 +63,10 @@ impl AcmeDns {
         self.post("/clear-txt", json!({"host": format!("{name}.")})).await;
     }
 
-    /// Only the authority of this domain may certify `name` (RFC 8659).
-    pub async fn set_caa(&self, name: &str, issuer: &str) {
-        let policies = json!([{"tag": "issue", "value": issuer}]);
-        self.post("/add-caa", json!({"host": format!("{name}."), "policies": policies})).await;
+    /// Points `name` at another.
+    pub async fn set_cname(&self, name: &str, target: &str) {
+        let target = format!("{target}.");
+        self.post("/set-cname", json!({"host": format!("{name}."), "target": target})).await;
     }
 
     /// Queries for `name` fail.

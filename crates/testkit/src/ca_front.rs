@@ -67,6 +67,8 @@ pub enum Fault {
     RateLimited(u64),
     /// Answers 400 `badNonce`.
     BadNonce,
+    /// Answers 403 and this kind of problem.
+    Refused(&'static str),
     /// Takes a challenge for ready and never has it looked at.
     NeverValid,
 }
@@ -243,6 +245,7 @@ impl Fault {
                 answer
             }
             Self::BadNonce => plain(StatusCode::BAD_REQUEST, &problem("badNonce", 400)),
+            Self::Refused(kind) => plain(StatusCode::FORBIDDEN, &problem(kind, 403)),
             Self::NeverValid => {
                 let url = format!("https://localhost{path}");
                 let challenge = json!({

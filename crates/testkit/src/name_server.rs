@@ -96,6 +96,8 @@ impl NameServer {
             Software::Bind => named_conf(dir.path(), addr, zones, keys),
             Software::Knot => knot_conf(dir.path(), addr, zones, keys),
         };
+        // Knot's journal, without which it refuses updates.
+        std::fs::create_dir(dir.path().join("db")).expect("a directory");
         let conf = dir.path().join("server.conf");
         std::fs::write(&conf, text).expect("a configuration");
         let command = match software {
