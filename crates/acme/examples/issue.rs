@@ -48,8 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
     });
     let listener = TcpListener::bind(listen).await?;
-    let request =
-        Request { name: name.parse()?, key_kind: KeyKind::EcdsaP256, replaces: None };
+    let request = Request { name: name.parse()?, key_kind: KeyKind::EcdsaP256, replaces: None };
     let record = tokio::select! {
         record = Issuer::issue(&issuer, &request, &journal) => record?,
         failed = serve(listener, answers) => return Err(failed.into()),
@@ -78,7 +77,8 @@ async fn answer(stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
     let body = answers.lock().ok().and_then(|answers| answers.get(token).cloned());
     let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
     let body = body.unwrap_or_default();
-    let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head =
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all((head + &body).as_bytes()).await?;
     stream.shutdown().await
 }

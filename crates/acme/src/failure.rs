@@ -193,11 +193,8 @@ fn rebuilt(problem: &instant_acme::Problem) -> Value {
 mod tests {
     use super::*;
 
-    const AT: At<'_> = At {
-        stage: Stage::Order,
-        directory: "https://ca.test/dir",
-        name: "*.a.test",
-    };
+    const AT: At<'_> =
+        At { stage: Stage::Order, directory: "https://ca.test/dir", name: "*.a.test" };
 
     fn problem(text: &str) -> instant_acme::Error {
         instant_acme::Error::Api(serde_json::from_str(text).unwrap())
@@ -218,18 +215,25 @@ mod tests {
             "identifier":{"type":"dns","value":"a.test"}}]}"#;
         let failure = AT.acme(problem(text), seen(403, Some(7), text));
         assert_eq!(failure.code, "rejectedIdentifier");
-        let expected = "https://ca.test/dir: \"no\", when asked for an order for *.a.test; a.test: \"not us\"";
+        let expected =
+            "https://ca.test/dir: \"no\", when asked for an order for *.a.test; a.test: \"not us\"";
         assert_eq!(failure.to_string(), expected);
         let whole: Value = serde_json::from_str(&failure.problem.unwrap()).unwrap();
-        assert_eq!((&whole["extra"], whole["subproblems"].as_array().unwrap().len()), (&1.into(), 1));
+        assert_eq!(
+            (&whole["extra"], whole["subproblems"].as_array().unwrap().len()),
+            (&1.into(), 1)
+        );
         assert_eq!(failure.retry_after.unwrap().as_secs(), 7);
         assert_eq!(failure.directory.unwrap(), AT.directory);
     }
 
     #[test]
     fn what_is_no_problem_document_is_told_by_its_status() {
-        let garbage = || instant_acme::Error::Json(serde_json::from_str::<()>("<html>").unwrap_err());
-        for (status, code) in [(500, codes::UNREACHABLE), (429, RATE_LIMITED), (403, codes::UNREACHABLE)] {
+        let garbage =
+            || instant_acme::Error::Json(serde_json::from_str::<()>("<html>").unwrap_err());
+        for (status, code) in
+            [(500, codes::UNREACHABLE), (429, RATE_LIMITED), (403, codes::UNREACHABLE)]
+        {
             let failure = AT.acme(garbage(), seen(status, None, "<html>"));
             assert_eq!((failure.code.as_str(), failure.problem), (code, None));
             assert!(failure.detail.contains(&status.to_string()), "{}", failure.detail);
@@ -257,7 +261,8 @@ mod tests {
         for code in ["rejectedIdentifier", "externalAccountRequired", "unauthorized"] {
             assert!(falls_over(&failure(Stage::Order, code)), "{code}");
         }
-        for code in ["leaseLost", "store", "noDnsProvider", "dnsPropagation", "challengeNotServed"] {
+        for code in ["leaseLost", "store", "noDnsProvider", "dnsPropagation", "challengeNotServed"]
+        {
             let failure = failure(Stage::Validation, code);
             assert!(!falls_over(&failure), "{code}");
         }

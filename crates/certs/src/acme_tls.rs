@@ -34,7 +34,8 @@ pub fn acme_tls_config(
     let mut params = CertificateParams::new([name.as_str().to_owned()]).map_err(failed)?;
     params.distinguished_name = DistinguishedName::new();
     set_validity(&mut params, now, now.plus(LIFE));
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key_authorisation.as_bytes());
+    let digest =
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key_authorisation.as_bytes());
     params.custom_extensions.push(CustomExtension::new_acme_identifier(digest.as_ref()));
     let key = KeyPair::generate().map_err(failed)?;
     let leaf = params.self_signed(&key).map_err(failed)?;

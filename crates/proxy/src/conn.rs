@@ -154,7 +154,8 @@ async fn handshake(worker: &Worker, stream: TcpStream) -> Result<Shaken, &'stati
     let name = hello.client_hello().server_name().and_then(|name| name.parse::<Hostname>().ok());
     if let Some(name) = &name
         && asks_for_proof(&hello.client_hello())
-        && let Some(tls) = worker.tables.challenge_tls(name, worker.time.date(worker.time.coarse()).into())
+        && let Some(tls) =
+            worker.tables.challenge_tls(name, worker.time.date(worker.time.coarse()).into())
     {
         prove(hello, tls, deadline).await?;
         return Ok(Shaken::Authority);

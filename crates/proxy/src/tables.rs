@@ -370,7 +370,11 @@ impl Tables {
     }
 
     /// How to answer a TLS-ALPN-01 challenge for this name, if one is pending; the one that lasts longest (RFC 8737 §3).
-    pub(crate) fn challenge_tls(&self, name: &Hostname, now: Timestamp) -> Option<Arc<ServerConfig>> {
+    pub(crate) fn challenge_tls(
+        &self,
+        name: &Hostname,
+        now: Timestamp,
+    ) -> Option<Arc<ServerConfig>> {
         let challenges = self.challenges.load();
         let pending = challenges.values().flatten();
         let fits = |one: &&Pending| one.challenge.domain == *name && one.challenge.expires_at > now;
@@ -378,7 +382,8 @@ impl Tables {
         // Once per challenge and not per handshake: anybody may ask.
         let make = || {
             let made = certs::acme_tls_config(name, &latest.challenge.key_authorisation, now);
-            made.inspect_err(|error| tracing::warn!(%name, %error, "a challenge can't be answered")).ok()
+            made.inspect_err(|error| tracing::warn!(%name, %error, "a challenge can't be answered"))
+                .ok()
         };
         latest.tls.get_or_init(make).clone()
     }

@@ -231,8 +231,7 @@ async fn only_roots_that_were_named_are_trusted_and_only_https_is_spoken() {
     let mut stranger = world.authority();
     let dir = tempfile::tempdir().unwrap();
     stranger.roots = Roots::File(testkit::stranger_ca(dir.path()));
-    let failure =
-        issue(&world.issuer_by(vec![stranger], |_| {}), "b.test", &world.journal()).await;
+    let failure = issue(&world.issuer_by(vec![stranger], |_| {}), "b.test", &world.journal()).await;
     let failure = failure.unwrap_err();
     assert_eq!((failure.code.as_str(), failure.stage), (codes::UNREACHABLE, Stage::Account));
     // Two in one file: the second counts as well.

@@ -105,16 +105,23 @@ impl World {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(record.chain_pem.as_bytes())
             .collect::<Result<_, _>>()
             .unwrap();
-        let verifier =
-            rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), certs::provider())
-                .build()
-                .unwrap();
+        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(
+            roots.into(),
+            certs::provider(),
+        )
+        .build()
+        .unwrap();
         let name = ServerName::try_from(names[names.len() - 1].to_owned()).unwrap();
         let now = Timestamp::from(Clock::system().now()).as_millis() / 1000;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let (leaf, intermediates) = chain.split_first().unwrap();
         rustls::client::danger::ServerCertVerifier::verify_server_cert(
-            &*verifier, leaf, intermediates, &name, &[], now,
+            &*verifier,
+            leaf,
+            intermediates,
+            &name,
+            &[],
+            now,
         )
         .unwrap();
         self.check_clear();
@@ -266,9 +273,12 @@ async fn shake_hands(listener: TcpListener, answers: Answers) {
         let (stream, _) = listener.accept().await.unwrap();
         let answers = answers.clone();
         connections.spawn(async move {
-            let Ok(hello) = LazyConfigAcceptor::new(Default::default(), stream).await else { return };
+            let Ok(hello) = LazyConfigAcceptor::new(Default::default(), stream).await else {
+                return;
+            };
             let name = hello.client_hello().server_name().unwrap_or_default().to_owned();
-            let pending = answers.lock().unwrap().values().find(|it| it.domain.as_str() == name).cloned();
+            let pending =
+                answers.lock().unwrap().values().find(|it| it.domain.as_str() == name).cloned();
             let Some(pending) = pending else { return };
             let now = Clock::system().now().into();
             let tls = certs::acme_tls_config(&pending.domain, &pending.key_authorisation, now);

@@ -193,13 +193,18 @@ async fn a_challenge_is_answered_in_the_handshake_of_an_authority_and_in_no_othe
     };
     let proves = |stream: &TlsStream<TcpStream>, authorisation: &str| {
         let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, authorisation.as_bytes());
+        let digest =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, authorisation.as_bytes());
         leaf.windows(32).any(|part| part == digest.as_ref())
     };
     let acme = ["acme-tls/1"];
     ask("a.test", &acme).await.expect_err("nothing is pending");
     // The name need not be routed, and of two orders the later one counts.
-    for (id, one) in [("1", challenge("b.test", 60)), ("2", challenge("a.test", 60)), ("3", challenge("a.test", 90))] {
+    for (id, one) in [
+        ("1", challenge("b.test", 60)),
+        ("2", challenge("a.test", 60)),
+        ("3", challenge("a.test", 90)),
+    ] {
         gateway.tables.apply_challenge(id, Some(one));
     }
     for _ in 0..2 {
