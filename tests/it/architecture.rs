@@ -66,6 +66,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("hosttree", &[]),
     ("model", &[]),
+    ("policy", &["model", "rewrite"]),
     (
         "proxy",
         &[
@@ -82,6 +83,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("rewrite", &[]),
     ("runtime", &[]),
+    ("static-files", &[]),
     ("store", &["model", "runtime"]),
     ("store-redis", &["store", "model", "telemetry", "testkit"]),
     ("telemetry", &[]),

@@ -50,7 +50,9 @@ pub(crate) fn record(
     };
     // Checks that key and leaf are a pair, too.
     let entry = Entry::new(&record)?;
-    if let Some(missing) = names.iter().find(|name| !entry.names().contains(name)) {
+    if let Some(missing) =
+        names.iter().find(|name| !entry.names().iter().any(|own| **own == ***name))
+    {
         return Err(format!("it does not cover {missing}").into());
     }
     if record.not_after <= now {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 mod backup;
 mod history;
 mod host;
+mod rules;
 pub(crate) mod schema;
 mod status;
 mod user;
@@ -13,7 +14,8 @@ mod user;
 pub use backup::{ImportAnswer, ImportChange, ImportCounts};
 pub use history::{FieldChange, HistoryDetail, HistoryEntry, HistoryList, RolledBack};
 pub use host::{
-    Deleted, HostChange, HostCreate, HostList, HostView, LookupAnswer, LookupCandidate,
+    Deleted, ExplainAnswer, ExplainStep, HostChange, HostCreate, HostList, HostView, LookupAnswer,
+    LookupCandidate,
 };
 pub use status::{
     CertificateDue, GuardStatus, ProxyGuard, ProxyStatus, Rejected, StatusView, StoreAccepted,

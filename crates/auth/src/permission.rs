@@ -10,6 +10,8 @@ pub enum Permission {
     Read,
     /// Create, change and delete hosts.
     WriteHosts,
+    /// Create, change and delete DNS providers and their credentials.
+    WriteProviders,
     /// Create, change and delete accounts.
     WriteUsers,
     /// Take everything out, and put everything in.
@@ -21,7 +23,10 @@ pub fn allows(role: Role, permission: Permission) -> bool {
     let least = match permission {
         Permission::Read => Role::Viewer,
         Permission::WriteHosts => Role::Manager,
-        Permission::AcceptStore | Permission::Backup | Permission::WriteUsers => Role::Admin,
+        Permission::AcceptStore
+        | Permission::Backup
+        | Permission::WriteProviders
+        | Permission::WriteUsers => Role::Admin,
     };
     role >= least
 }
@@ -33,9 +38,9 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_table_says() {
         let table = [
-            (Role::Viewer, [true, false, false, false, false]),
-            (Role::Manager, [true, true, false, false, false]),
-            (Role::Admin, [true; 5]),
+            (Role::Viewer, [true, false, false, false, false, false]),
+            (Role::Manager, [true, true, false, false, false, false]),
+            (Role::Admin, [true; 6]),
         ];
         for (role, row) in table {
             let permissions = [
@@ -44,6 +49,7 @@ mod tests {
                 Permission::WriteUsers,
                 Permission::AcceptStore,
                 Permission::Backup,
+                Permission::WriteProviders,
             ];
             assert_eq!(permissions.map(|p| allows(role, p)), row, "{role:?}");
         }

@@ -29,6 +29,55 @@ pub fn inspect(name: &str, chain_pem: &str) -> Result<Inspected, Error> {
     inspect_der(name, &leaf)
 }
 
+/// What a leaf certificate says of itself, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What it covers, and when: see [`Inspected`].
+    pub inspected: Inspected,
+    /// Who issued it, as a distinguished name.
+    pub issuer: String,
+    /// Its serial number, in hexadecimal digits.
+    pub serial: String,
+    /// The kind of its key, such as `ECDSA P-256` or `RSA 2048`.
+    pub key: String,
+    /// SHA-256 of the certificate, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Describes the first certificate of a PEM chain. `name` is what an error calls it.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn describe(name: &str, chain_pem: &str) -> Result<Description, Error> {
+    let inspected = inspect(name, chain_pem)?;
+    let der = CertificateDer::from_pem_slice(chain_pem.as_bytes())
+        .map_err(|source| Error::Chain { name: name.to_owned(), source })?;
+    let unreadable = x509_parser::error::X509Error::InvalidCertificate;
+    let (_, leaf) = X509Certificate::from_der(&der)
+        .map_err(|_| Error::Leaf { name: name.to_owned(), source: unreadable })?;
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
+    Ok(Description {
+        inspected,
+        issuer: leaf.issuer().to_string(),
+        serial: hex(leaf.raw_serial()),
+        key: key_kind(&leaf),
+        sha256: hex(hash.as_ref()),
+    })
+}
+
+fn key_kind(leaf: &X509Certificate<'_>) -> String {
+    use x509_parser::public_key::PublicKey;
+    match leaf.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => format!("RSA {}", key.key_size()),
+        Ok(PublicKey::EC(point)) => format!("ECDSA P-{}", point.key_size()),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 pub(crate) fn inspect_der(name: &str, leaf: &[u8]) -> Result<Inspected, Error> {
     let wrong = |source| Error::Leaf { name: name.to_owned(), source };
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| {

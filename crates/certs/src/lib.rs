@@ -30,11 +30,12 @@ mod issuing;
 mod local_ca;
 mod server;
 mod table;
+mod upload;
 
 pub use acme_tls::{ACME_TLS, acme_tls_config};
 pub use entry::Entry;
 pub use error::Error;
-pub use inspect::{Inspected, inspect};
+pub use inspect::{Description, Inspected, describe, inspect};
 pub use issuing::{
     BoxFuture, Failure, Issuer, Journal, JournalError, KeyKind, OrderState, RenewalWindow, Request,
     Stage, TxtValue, codes,
@@ -42,3 +43,4 @@ pub use issuing::{
 pub use local_ca::LocalCa;
 pub use server::{provider, resolver, server_config};
 pub use table::CertTable;
+pub use upload::{Fault, check_upload};

@@ -11,6 +11,8 @@ use crate::{Control, Error};
 
 /// How many certificates one turn makes or drops before it looks around again.
 const BATCH: usize = 64;
+/// How often a renewal is tried again when somebody else wrote at once.
+const RENEWALS: usize = 8;
 /// How long a name is left alone after a failure.
 const RETRY: Duration = Duration::from_secs(60);
 /// How long the lock of a name lasts when its holder dies.
@@ -207,6 +209,24 @@ impl Turn {
             Err(store::Error::Conflict { .. }) => Ok(()),
             Err(other) => Err(other.into()),
         }
+    }
+}
+
+impl Control {
+    /// Makes the next certificate of the local authority for a name, now.
+    pub(crate) async fn renew_local(&self, name: &HostPattern) -> Result<(), Error> {
+        let authority = self.local_authority().await?;
+        for _ in 0..RENEWALS {
+            let current = self.store().get::<CertRecord>(name.as_str()).await?;
+            let expect = current.map_or(Expect::Absent, |found| Expect::ETag(found.etag));
+            let made = authority.issue(name, self.now()).map_err(internal)?;
+            match self.store().put(&made, expect).await {
+                Ok(_) => return Ok(()),
+                Err(store::Error::Conflict { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(Error::Busy { retry_after: Duration::from_secs(1) })
     }
 }
 

@@ -32,6 +32,14 @@ impl Subject {
         Self { kind: "host", id: id.to_string() }
     }
 
+    pub(crate) fn cert(id: impl fmt::Display) -> Self {
+        Self { kind: "certificate", id: id.to_string() }
+    }
+
+    pub(crate) fn dns_provider(id: impl fmt::Display) -> Self {
+        Self { kind: "DNS provider", id: id.to_string() }
+    }
+
     /// Which one is a secret.
     pub(crate) fn session() -> Self {
         Self { kind: "session", id: "…".to_owned() }
@@ -115,6 +123,9 @@ pub enum Error {
     /// Ask later: the store can't be reached, or refuses. Its text names no address and no secret.
     #[error(transparent)]
     Unavailable(BoxError),
+    /// Ask later, or look there: a service elsewhere that this needs can't be reached or refuses. Its text is for whoever asked.
+    #[error(transparent)]
+    Upstream(BoxError),
     /// Nothing the caller can do.
     #[error("internal error")]
     Internal(#[source] BoxError),
@@ -135,6 +146,12 @@ impl From<store::Error> for Error {
             }
             store::Error::BadRecord(bad) if bad.key.collection == Collection::User => {
                 Self::Unreadable(Subject::user(&bad.key.id), bad.into())
+            }
+            store::Error::BadRecord(bad) if bad.key.collection == Collection::Cert => {
+                Self::Unreadable(Subject::cert(&bad.key.id), bad.into())
+            }
+            store::Error::BadRecord(bad) if bad.key.collection == Collection::DnsProvider => {
+                Self::Unreadable(Subject::dns_provider(&bad.key.id), bad.into())
             }
             store::Error::BadRecord(bad) if bad.key.collection == Collection::AuthToken => {
                 Self::Unreadable(Subject::session(), bad.into())

@@ -37,10 +37,14 @@ mod agenda;
 mod applied;
 mod authority;
 mod backup;
+mod cert_cases;
 mod certificates;
+mod dns_providers;
 mod error;
+mod explain;
 mod history;
 mod hosts;
+mod issuance;
 mod limits;
 mod lookup;
 mod mirror;
@@ -52,33 +56,42 @@ mod status;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod users;
+mod zones;
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use auth::Token;
 pub use auth::{Cost, check_password};
 use model::{Revision, Timestamp};
+pub use policy::Step;
 pub use runtime::TaskStatus;
 use runtime::{Activator, Clock, Shutdown, drive};
 use store::{Hints, Store};
+use telemetry::CounterFamily;
 
 pub use acceptance::Acceptance;
 pub use actor::Actor;
 pub use applied::Applied;
 pub use backup::{Counts, Import, ImportMode, Imported, Listed, Secrets, spool};
+pub use cert_cases::{CertFactsView, CertPage, CertView, Certs, ExportedCert};
+pub use dns_providers::{DnsProviderSpec, DnsProviderView, DnsProviders};
 pub use error::{Error, FieldError, Subject};
+pub use explain::{Explanation, Imagined};
 pub use history::{Event, EventFilter, EventPage, FieldChange, RolledBack, Verb};
-pub use hosts::{Conditions, HostPage, HostPatch, HostSpec, HostView, Hosts};
+pub use hosts::{Conditions, HostPage, HostPatch, HostSpec, HostView, Hosts, KEPT_PASSWORD};
+pub use issuance::{Lifecycle, OrderLimits};
 pub use lookup::{Candidate, Lookup};
 pub use sessions::Login;
-pub use status::{CertificateDue, ProxyStatus, Status};
+pub use status::{CertificateDue, CertificateFailing, ProxyStatus, Status};
 pub use users::{Bootstrap, UserPage, UserPatch, UserView, Users};
 
 use certificates::Certificates;
+use issuance::Driver;
 use limits::LoginLimits;
 use mirror::{Mirror, Tables};
 use passwords::PasswordWorker;
+use zones::Zones;
 
 /// How often the certificates are looked after when nothing wakes them.
 const TURN: Duration = Duration::from_secs(1);
@@ -101,6 +114,9 @@ struct Inner {
     limits: LoginLimits,
     mirror: Mirror,
     certificates: Activator,
+    issuance: Activator,
+    zones: Activator,
+    failures: OnceLock<CounterFamily<1>>,
 }
 
 impl Control {
@@ -119,6 +135,9 @@ impl Control {
             instance,
             mirror: Mirror::default(),
             certificates: Activator::new(),
+            issuance: Activator::new(),
+            zones: Activator::new(),
+            failures: OnceLock::new(),
         })))
     }
 
@@ -127,23 +146,46 @@ impl Control {
         Hosts(self)
     }
 
-    /// What the control plane does by itself, until the drain: keeps the certificates of the local authority in order.
-    pub async fn run(self, shutdown: Shutdown) {
+    /// The use cases about DNS providers.
+    pub fn dns_providers(&self) -> DnsProviders<'_> {
+        DnsProviders(self)
+    }
+
+    /// The use cases about certificates.
+    pub fn certs(&self) -> Certs<'_> {
+        Certs(self)
+    }
+
+    /// What the control plane does by itself, until the drain: keeps certificates in order, those of the local authority and, with a
+    /// `lifecycle`, those of others.
+    pub async fn run(self, shutdown: Shutdown, lifecycle: Option<Lifecycle>) {
         let mut hints = self.store().backend().watch();
         let activator = self.certificates_activator().clone();
         let task = Certificates::new(self.clone());
-        let driving = drive(task, TURN, activator.clone(), shutdown, self.clock().clone());
+        let driving = drive(task, TURN, activator, shutdown.clone(), self.clock().clone());
         let waking = async {
             loop {
                 if let Err(error) = self.heed(&mut hints).await {
                     tracing::debug!(%error, "an edit by others was not taken in; all is read again");
                 }
-                activator.wake();
+                self.certificates_changed();
                 hints.next().await;
             }
         };
+        let zones = drive(
+            Zones(self.clone()),
+            Zones::PERIOD,
+            self.0.zones.clone(),
+            shutdown.clone(),
+            self.clock().clone(),
+        );
+        let issuing = async {
+            if let Some(lifecycle) = &lifecycle {
+                Driver::new(&self, lifecycle).run(&self.0.issuance, &shutdown).await;
+            }
+        };
         tokio::select! {
-            () = driving => {}
+            _ = futures_util::future::join3(driving, zones, issuing) => {}
             () = waking => {}
         }
     }
@@ -194,6 +236,19 @@ impl Control {
     /// Has the certificates looked after now instead of at the next turn.
     fn certificates_changed(&self) {
         self.0.certificates.wake();
+        self.0.issuance.wake();
+    }
+
+    /// Has every DNS provider asked for its zones now.
+    fn zones_changed(&self) {
+        self.0.zones.wake();
+    }
+
+    /// Counts an attempt that failed.
+    fn count_failure(&self, code: &str) {
+        if let Some(failures) = self.0.failures.get() {
+            failures.shared([code]).add(1);
+        }
     }
 
     /// Does something while no other replica does anything under the same lock.

@@ -3,8 +3,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hosttree::HostTree;
-use model::{CertRecord, CertSource, Host, Revision, Timestamp};
-use store::{Changes, Collection, Fields, Key, Record, Store, Touched};
+use model::{CertRecord, CertSource, CertificateMode, Host, Revision, Timestamp};
+use store::{Changes, Collection, Domain, Fields, Issuance, Key, Record, Store, Touched};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::Error;
@@ -13,7 +13,7 @@ use crate::record_text::record_text;
 /// How many records are read at once when everything is read.
 const PAGE: usize = 500;
 
-/// What control remembers of all hosts and certificates, kept up to date record by record.
+/// What control remembers of all hosts, certificates, orders and DNS zones, kept up to date record by record.
 ///
 /// Answers come after [`Mirror::refresh`], so that they include everything that was committed before the question:
 /// the mirror saves reading, not asking. A change costs its own records; only a replaced store is read whole.
@@ -35,6 +35,10 @@ pub(crate) struct Tables {
     pub(crate) patterns: BTreeSet<String>,
     /// All certificates by their name.
     pub(crate) certs: BTreeMap<String, CertFacts>,
+    /// How certificates of authorities are come by, by their name.
+    pub(crate) issuance: BTreeMap<String, IssuanceFacts>,
+    /// The ids of the providers that have a zone, by its name.
+    pub(crate) zones: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// What is remembered of a host.
@@ -42,6 +46,8 @@ pub(crate) struct Tables {
 pub(crate) struct HostFacts {
     /// Whether its certificates come from the local authority.
     pub(crate) local: bool,
+    /// How it comes by its certificate.
+    pub(crate) mode: CertificateMode,
     /// The whole of it as [`record_text`] has it: the shortest form to keep for an answer.
     pub(crate) record: Arc<str>,
 }
@@ -52,6 +58,38 @@ pub(crate) struct CertFacts {
     pub(crate) source: CertSource,
     pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
+}
+
+/// What is remembered of how a certificate is come by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IssuanceFacts {
+    pub(crate) retry_at: Option<Timestamp>,
+    pub(crate) forced: bool,
+    pub(crate) failures: u32,
+    pub(crate) window: Option<store::Window>,
+    /// Whether an order was begun and not cleared away.
+    pub(crate) order: bool,
+    /// How far an order under way is.
+    pub(crate) stage: Option<Arc<str>>,
+    /// Code, stage and sentence of the last failure.
+    pub(crate) failure: Option<Arc<store::AttemptFailure>>,
+}
+
+impl IssuanceFacts {
+    fn of(record: &Issuance) -> Self {
+        let failure = record.last_failure().filter(|_| record.failures > 0).cloned();
+        Self {
+            retry_at: record.retry_at,
+            forced: record.forced_at.is_some(),
+            failures: record.failures,
+            window: record.window,
+            order: record.order.is_some(),
+            stage: record.stage.as_deref().map(Into::into),
+            // The whole document is read where it is shown.
+            failure: failure
+                .map(|failure| store::AttemptFailure { problem: None, ..failure }.into()),
+        }
+    }
 }
 
 impl CertFacts {
@@ -123,6 +161,15 @@ impl Mirror {
                     self.tables().apply_cert(&key.id, cert.as_ref());
                 }
             }
+            Collection::Issuance => {
+                if let Some(record) = readable::<Issuance>(store, &key.id).await? {
+                    self.tables().apply_issuance(&key.id, record.as_ref());
+                }
+            }
+            Collection::Domain => {
+                let there = store.backend().get(key).await?.is_some();
+                self.tables().apply_domain(&key.id, there);
+            }
             _ => {}
         }
         Ok(())
@@ -157,8 +204,9 @@ impl Tables {
         };
         self.patterns.insert(id.to_owned());
         if host.enabled {
-            let (local, record) = (host.uses_local_authority(), record_text(id, fields).into());
-            self.enabled.insert(id, HostFacts { local, record });
+            let (local, mode) = (host.uses_local_authority(), host.certificate);
+            let record = record_text(id, fields).into();
+            self.enabled.insert(id, HostFacts { local, mode, record });
         } else {
             self.enabled.remove(id);
         }
@@ -173,6 +221,37 @@ impl Tables {
             None => {
                 self.certs.remove(id);
             }
+        }
+    }
+
+    fn apply_issuance(&mut self, id: &str, record: Option<&Issuance>) {
+        match record {
+            Some(record) => self.issuance.insert(id.to_owned(), IssuanceFacts::of(record)),
+            None => self.issuance.remove(id),
+        };
+    }
+
+    /// A zone of a provider came or went: its record's id is [`Domain::id_of`].
+    fn apply_domain(&mut self, id: &str, there: bool) {
+        let Some((zone, provider)) = id.split_once('@') else { return };
+        if there {
+            self.zones.entry(zone.to_owned()).or_default().insert(provider.to_owned());
+        } else if let Some(providers) = self.zones.get_mut(zone) {
+            providers.remove(provider);
+            if providers.is_empty() {
+                self.zones.remove(zone);
+            }
+        }
+    }
+
+    /// The zone that a name is in, the longest that any provider has, with the provider.
+    pub(crate) fn zone_of(&self, name: &str) -> Option<(&str, &str)> {
+        let mut rest = name.strip_prefix("*.").unwrap_or(name);
+        loop {
+            if let Some((zone, providers)) = self.zones.get_key_value(rest) {
+                return providers.first().map(|provider| (zone.as_str(), provider.as_str()));
+            }
+            rest = rest.split_once('.')?.1;
         }
     }
 }
@@ -204,6 +283,8 @@ async fn load(store: &Store) -> Result<Tables, Error> {
     }
     for_each::<CertRecord>(store, |cert| tables.apply_cert(cert.name.as_str(), Some(&cert)))
         .await?;
+    for_each::<Issuance>(store, |one| tables.apply_issuance(one.name.as_str(), Some(&one))).await?;
+    for_each::<Domain>(store, |domain| tables.apply_domain(&domain.id(), true)).await?;
     Ok(tables)
 }
 

@@ -4,7 +4,9 @@
 use auth::Permission;
 use model::{CertRecord, Host, Timestamp, User};
 use serde_json::{Map, Value, json};
-use store::{Collection, Expect, Fields, Key, LocalCaRecord, Record, Sealer, Txn, etag};
+use store::{
+    Collection, DnsProviderRecord, Expect, Fields, Key, LocalCaRecord, Record, Sealer, Txn, etag,
+};
 
 use crate::Error;
 use crate::error::Subject;
@@ -30,7 +32,7 @@ pub(crate) struct Kind {
 
 /// Every kind, in the order in which an import writes them: the authority before what makes use of it, hosts before
 /// certificates, since a certificate without a host would be tidied away.
-pub(crate) const KINDS: [Kind; 4] = [
+pub(crate) const KINDS: [Kind; 5] = [
     Kind {
         also: &[],
         secrets: &["key_pem"],
@@ -50,11 +52,19 @@ pub(crate) const KINDS: [Kind; 4] = [
         ..Kind::of_record::<User>()
     },
     Kind {
+        secrets: &["gw_basic_auth"],
         // Kept from an older layout, where the name may be one that is none here.
         also: &["created_by"],
         view: host_view,
         check: sound_host,
         ..Kind::of_record::<Host>()
+    },
+    Kind {
+        secrets: &["credentials"],
+        sealed_with: Some("SECRET_KEY"),
+        write: Permission::WriteProviders,
+        check: readable::<DnsProviderRecord>,
+        ..Kind::of_record::<DnsProviderRecord>()
     },
     Kind {
         secrets: &["privkey_pem"],
@@ -166,6 +176,8 @@ pub(crate) fn subject(key: &Key) -> Subject {
     match key.collection {
         Collection::Host => Subject::host(&key.id),
         Collection::User => Subject::user(&key.id),
+        Collection::Cert => Subject::cert(&key.id),
+        Collection::DnsProvider => Subject::dns_provider(&key.id),
         _ => Subject::other(key.collection, &key.id),
     }
 }

@@ -4,10 +4,13 @@ use runtime::TaskStatus;
 use store::{BadRecord, ProxyReport};
 use telemetry::Metrics;
 
+use crate::mirror::IssuanceFacts;
 use crate::{Actor, Control, Error};
 
 /// How many certificates are listed as due; all are counted.
 const LISTED: usize = 100;
+/// Of how many certificates the end is measured: a series each is too much for many.
+const MEASURED: usize = 1_000;
 
 /// How the whole stands, as far as the control plane can see.
 #[derive(Clone, Debug)]
@@ -24,6 +27,27 @@ pub struct Status {
     pub due: usize,
     /// The first of those, soonest end first.
     pub due_list: Vec<CertificateDue>,
+    /// How many names an authority gives no certificate for, as it seems.
+    pub failing: usize,
+    /// The first of those, by name.
+    pub failing_list: Vec<CertificateFailing>,
+}
+
+/// A name whose last attempts to get a certificate failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFailing {
+    /// The name.
+    pub name: String,
+    /// How many attempts failed in a row.
+    pub failures: u32,
+    /// How far the last one came.
+    pub stage: String,
+    /// What kind of failure it was.
+    pub code: String,
+    /// The same for people.
+    pub detail: String,
+    /// When it is tried again.
+    pub retry_at: Option<Timestamp>,
 }
 
 /// A live proxy.
@@ -54,7 +78,9 @@ impl Control {
         let mut status = Status {
             store: None,
             proxies: Vec::new(),
-            tasks: vec![self.certificates_activator().status()],
+            tasks: vec![self.certificates_activator().status(), self.0.zones.status()],
+            failing: 0,
+            failing_list: Vec::new(),
             certificates: 0,
             due: 0,
             due_list: Vec::new(),
@@ -87,6 +113,40 @@ impl Control {
                 samples.push(&[("state", "fresh")], tables.certs.len() - due);
             },
         );
+        self.measure_certificates(metrics);
+    }
+
+    fn measure_certificates(&self, metrics: &Metrics) {
+        let failures = metrics.counter(
+            "gatewright_certificate_failures_total",
+            "Attempts to get a certificate that failed, by the code of the failure.",
+            ["code"],
+        );
+        // A second registry would count a second time.
+        let _ = self.0.failures.set(failures);
+        let control = self.clone();
+        metrics.sampled_gauge(
+            "gatewright_certificate_not_after_seconds",
+            "When a certificate ends, in seconds since 1970; of the thousand that end first.",
+            move |samples| {
+                let tables = control.tables();
+                let mut ends: Vec<_> =
+                    tables.certs.iter().map(|(name, cert)| (cert.not_after, name)).collect();
+                ends.sort_unstable();
+                for (end, name) in ends.into_iter().take(MEASURED) {
+                    samples.push(&[("name", name)], end.as_millis() / 1_000);
+                }
+            },
+        );
+        let control = self.clone();
+        metrics.sampled_gauge(
+            "gatewright_certificates_failing",
+            "Names whose last attempt to get a certificate failed.",
+            move |samples| {
+                let tables = control.tables();
+                samples.push(&[], tables.issuance.values().filter(|it| it.failures > 0).count());
+            },
+        );
     }
 
     /// Whether the store can be reached, so that changes can be made.
@@ -116,9 +176,22 @@ impl Control {
             .collect();
         due.sort_by(|a, b| (a.not_after, &a.name).cmp(&(b.not_after, &b.name)));
         status.certificates = tables.certs.len();
+        let failing = || tables.issuance.iter().filter(|(_, it)| it.failures > 0);
+        status.failing = failing().count();
+        status.failing_list =
+            failing().take(LISTED).map(|(name, it)| failing_view(name, it)).collect();
         drop(tables);
         status.due = due.len();
         due.truncate(LISTED);
         status.due_list = due;
     }
+}
+
+fn failing_view(name: &str, facts: &IssuanceFacts) -> CertificateFailing {
+    let (stage, code, detail) = match facts.failure.as_deref() {
+        Some(it) => (it.stage.clone(), it.code.clone(), it.detail.clone()),
+        None => Default::default(),
+    };
+    let (failures, retry_at) = (facts.failures, facts.retry_at);
+    CertificateFailing { name: name.to_owned(), failures, stage, code, detail, retry_at }
 }

@@ -7,15 +7,21 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
+use rewrite::Scheme;
+use static_files::Head;
+use upstream::Answer;
 
 use crate::body::{Reply, Source};
 use crate::conn::Conn;
-use crate::forward::{Arriving, Forwarded, forward};
+use crate::forward::{Arriving, Asked, forward};
+use crate::gates::Next;
 use crate::http2::Respond;
 use crate::incoming::Incoming;
 use crate::matched::Matched;
@@ -31,22 +37,23 @@ const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 /// On HTTP/2 `respond` is where interim answers go.
 pub(crate) async fn answer(
     conn: Rc<Conn>,
-    head: Parts,
-    body: Incoming,
+    mut head: Parts,
+    mut body: Incoming,
     respond: Option<&Respond>,
 ) -> Response<Reply> {
-    let (version, has_body) = (head.version, !body.is_end_stream());
     let mut record = Record::begin(&conn, &head);
-    let outcome = decide(&conn, &mut record, head, body, respond).await;
-    if has_body && !record.has_upload() {
+    let arriving = Arriving { head: &mut head, body: &mut body, respond };
+    let outcome = decide(&conn, &mut record, arriving).await;
+    if !body.is_end_stream() {
         conn.pulse.abandons_body();
     }
     let mut response = match outcome {
         Ok(Outcome::Here(response)) => finish(record, response.map(Source::Page)),
-        Ok(Outcome::There(Forwarded::Response(response))) => {
+        Ok(Outcome::There(Answer::Response(response))) => {
             finish(record, response.map(Source::Upstream))
         }
-        Ok(Outcome::There(Forwarded::Switched(response, io))) => {
+        Ok(Outcome::File(response)) => finish(record, response.map(Source::File)),
+        Ok(Outcome::There(Answer::Upgraded(response, io))) => {
             record.answers(response.status());
             if let Some(guard) = &conn.guard {
                 guard.upgraded();
@@ -59,7 +66,7 @@ pub(crate) async fn answer(
             finish(record, response.map(Source::Page))
         }
     };
-    if version != Version::HTTP_2 && conn.worker.is_closing() {
+    if head.version != Version::HTTP_2 && conn.worker.is_closing() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -69,21 +76,22 @@ pub(crate) async fn answer(
 enum Outcome {
     /// An answer of our own.
     Here(Response<Bytes>),
+    /// A file's.
+    File(Response<static_files::Body>),
     /// The upstream's.
-    There(Forwarded),
+    There(Answer),
 }
 
 async fn decide(
     conn: &Rc<Conn>,
     record: &mut Record,
-    head: Parts,
-    body: Incoming,
-    respond: Option<&Respond>,
+    request: Arriving<'_>,
 ) -> Result<Outcome, Refusal> {
+    let head = &*request.head;
     if head.method == Method::CONNECT {
         return Err(Refusal::NoForwardProxy);
     }
-    let host = host_of(&head)?;
+    let host = host_of(head)?;
     let mut matched = Matched::find(conn, &host);
     if let (None, Some(name)) = (&matched.route, matched.name())
         && let Some(route) = Box::pin(conn.worker.tables.ask(name)).await
@@ -91,8 +99,8 @@ async fn decide(
         matched = matched.with_route(conn, route);
     }
     record.is_for(&matched);
-    let target = target_of(&head)?;
-    if let Some(answer) = challenge(conn, &head, &matched) {
+    let target = target_of(head)?;
+    if let Some(answer) = challenge(conn, head, &matched) {
         return Ok(Outcome::Here(answer));
     }
     let Some(route) = &matched.route else {
@@ -104,12 +112,39 @@ async fn decide(
     if matched.misdirected {
         return Err(Refusal::Misdirected);
     }
-    if route.host.force_https && !came_by_https(conn, &head) {
-        return Ok(Outcome::Here(to_https(conn, &head.method, &target, &matched)));
+    let by_https = came_by_https(conn, head);
+    let scheme = if by_https { Scheme::Https } else { Scheme::Http };
+    let Some(gates) = &route.gates else {
+        if route.host.force_https && !by_https {
+            return Ok(Outcome::Here(to_https(conn, &head.method, &target, &matched)));
+        }
+        let asked = Asked { host, target, scheme };
+        let answer = forward(conn, record, route, &route.group, asked, request).await;
+        return answer.map(Outcome::There);
+    };
+    match Box::pin(gates.pass(conn, record, &matched, head, &target, by_https)).await? {
+        Next::Answer(answer) => Ok(Outcome::Here(answer)),
+        Next::Directory(directory, target) => {
+            let head = Head {
+                method: &head.method,
+                path: target.path(),
+                query: target.query(),
+                headers: &head.headers,
+            };
+            directory.serve(head).await.map(Outcome::File).map_err(Refusal::Unreadable)
+        }
+        Next::Upstreams { group, target, known } => {
+            if known {
+                // They were for us, and are nobody else's to know.
+                request.head.headers.remove(AUTHORIZATION);
+            }
+            if !std::ptr::eq(group, &route.group) {
+                record.goes_among(&group.endpoints);
+            }
+            let asked = Asked { host, target, scheme };
+            forward(conn, record, route, group, asked, request).await.map(Outcome::There)
+        }
     }
-    forward(conn, record, route, Arriving { host, target, head, body, respond })
-        .await
-        .map(Outcome::There)
 }
 
 /// The host a request is for, as the client wrote it: `:authority` or the one `Host` (RFC 9112 §3.2, RFC 9113 §8.3.1).
@@ -195,6 +230,7 @@ fn to_https(
 
 fn finish(mut record: Box<Record>, mut response: Response<Source>) -> Response<Reply> {
     record.answers(response.status());
+    record.change_answer(response.headers_mut());
     // On HTTP/1 hyper keeps the body of a HEAD request's answer to itself; on HTTP/2 nobody does.
     if let (true, Source::Page(page)) = (record.is_head(), response.body()) {
         let length = HeaderValue::from(page.len());

@@ -58,6 +58,16 @@ impl Activator {
         self.0.wake.notify_one();
     }
 
+    /// Waits for a wake, for a task that is not run by [`drive`]. A wake that came before counts; one waiter gets it.
+    pub async fn woken(&self) {
+        self.0.wake.notified().await;
+    }
+
+    /// Says how the task fares, for one that is not run by [`drive`].
+    pub fn set_status(&self, status: TaskStatus) {
+        self.update(|kept| *kept = status);
+    }
+
     /// How the task fares.
     pub fn status(&self) -> TaskStatus {
         self.0.status.lock().unwrap_or_else(PoisonError::into_inner).clone()

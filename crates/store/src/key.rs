@@ -11,16 +11,26 @@ pub type Fields = BTreeMap<String, String>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Collection {
+    /// Accounts at ACME authorities, by the URL of the directory. Control plane only.
+    AcmeAccount,
     /// Logins, by the SHA-256 of the token.
     AuthToken,
     /// Certificates with their sealed keys, by name.
     Cert,
+    /// When orders were made, by authority and scope of the limit. Control plane only.
+    CertLedger,
     /// Names that proxies want a certificate for, by name. Expire.
     CertWanted,
     /// Pending challenge answers, by domain and token. Expire.
     Challenge,
+    /// Accounts at DNS providers, by id. Control plane only.
+    DnsProvider,
+    /// Zones of DNS providers, by name and provider. Control plane only.
+    Domain,
     /// Hosts, by pattern.
     Host,
+    /// How certificates are come by: orders, attempts, when to try again; by name. Control plane only.
+    Issuance,
     /// The local certificate authority, one record.
     LocalCa,
     /// What each live proxy runs, by instance. Leases: not part of the revision.
@@ -33,12 +43,17 @@ pub enum Collection {
 
 impl Collection {
     /// Every collection.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
+        Self::AcmeAccount,
         Self::AuthToken,
         Self::Cert,
+        Self::CertLedger,
         Self::CertWanted,
         Self::Challenge,
+        Self::DnsProvider,
+        Self::Domain,
         Self::Host,
+        Self::Issuance,
         Self::LocalCa,
         Self::Proxy,
         Self::StoreAccept,
@@ -48,11 +63,16 @@ impl Collection {
     /// Its name in the stored layout.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AcmeAccount => "AcmeAccount",
             Self::AuthToken => "AuthToken",
             Self::Cert => "Cert",
+            Self::CertLedger => "CertLedger",
             Self::CertWanted => "CertWanted",
             Self::Challenge => "Challenge",
+            Self::DnsProvider => "DnsProvider",
+            Self::Domain => "Domain",
             Self::Host => "Host",
+            Self::Issuance => "Issuance",
             Self::LocalCa => "LocalCa",
             Self::Proxy => "Proxy",
             Self::StoreAccept => "StoreAccept",

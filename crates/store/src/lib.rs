@@ -53,7 +53,10 @@ pub use error::{BadRecord, Cause, Error, SealError};
 pub use hints::{HintSender, Hints, Touched};
 pub use key::{Collection, Fields, Key, etag};
 pub use memory::MemoryBackend;
-pub use record::{GuardReport, LocalCaRecord, ProxyReport, Record, Rejected, StoreAccept};
+pub use record::{
+    AcmeAccount, Attempt, AttemptFailure, CertLedger, DnsProviderRecord, Domain, GuardReport,
+    Issuance, LocalCaRecord, ProxyReport, Record, Rejected, StoreAccept, Window,
+};
 pub use seal::{Seal, Sealer};
 pub use store::{Page, Store, Versioned, Written};
 pub use txn::{Action, Expect, NewEntries, Op, Txn};

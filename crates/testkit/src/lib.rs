@@ -25,10 +25,10 @@
 //! | an origin that misbehaves, or that keeps every byte | [`RawOrigin`] |
 //! | one request as a person would | [`Curl`] |
 //! | one request over a connection the test holds | [`client::h1`], [`client::h2`] |
-//! | a certificate authority that speaks ACME | [`Pebble`], with [`AcmeDns`] as the name server it asks |
-//! | the same with profiles, renewal information or faults | [`CaFront`] before it |
 //! | the API of a hosted DNS provider | [`dns_api::DnsApi`] |
 //! | BIND or Knot with zones and keys of the test's | [`name_server::NameServer`] |
+//! | a certificate authority that speaks ACME | [`Pebble`], with [`AcmeDns`] as the name server it asks |
+//! | the same with profiles, renewal information or faults | [`CaFront`] before it |
 //! | requests at a rate, each accounted for | [`load`] |
 //!
 //! Every wait has a deadline and every loop a bound; traffic goes to loopback only.
@@ -61,6 +61,7 @@ mod raw_origin;
 mod redis;
 mod redis_node;
 mod redis_setup;
+mod relay;
 mod server;
 mod system;
 mod tls_files;
@@ -82,6 +83,7 @@ pub use raw_origin::{Conversation, RawOrigin};
 pub use redis::TestRedis;
 pub use redis_node::RedisNode;
 pub use redis_setup::{RedisSetup, stranger_ca};
+pub use relay::Relay;
 pub use system::{Builder, Proxy, System};
 pub use turn::{Turn, alone, shared};
 pub use up::Up;

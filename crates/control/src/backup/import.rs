@@ -114,6 +114,7 @@ impl Control {
         work.end_sessions().await?;
         if !dry_run {
             self.certificates_changed();
+            self.zones_changed();
             let revision = &work.done.revision;
             tracing::info!(by = %actor.username(), %revision, ?mode, "an import was made");
         }

@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Runs a test while replicas look after the certificates.
 async fn while_running(replicas: &[&Control], test: impl Future<Output = ()>) {
     let shutdown = Shutdown::new();
-    let running = replicas.iter().map(|control| (*control).clone().run(shutdown.clone()));
+    let running = replicas.iter().map(|control| (*control).clone().run(shutdown.clone(), None));
     let test = async {
         tokio::time::timeout(Duration::from_secs(20), test).await.expect("nothing came of it");
         shutdown.drain();
@@ -174,17 +174,20 @@ async fn certificates_of_nobody_are_dropped_and_those_of_others_are_left_alone()
         hosts.patch(&admin, &pattern("*.apps.test"), off, &any).await.unwrap();
         world.until(async || world.cert("x.apps.test").await.is_none().then_some(())).await;
 
-        // An uploaded certificate belongs to its operator.
+        // An uploaded certificate goes with its own host only.
         let authority = certs::LocalCa::generate(Timestamp::from(world.clock.now())).unwrap();
         let now = Timestamp::from(world.clock.now());
         let mut custom = authority.issue(&pattern("c.test"), now).unwrap();
         custom.source = CertSource::Custom;
         world.store.put(&custom, Expect::Absent).await.unwrap();
         world.host(&admin, "c.test").await;
-        hosts.delete(&admin, &pattern("c.test"), &any).await.unwrap();
+        world.host(&admin, "d.test").await;
+        hosts.delete(&admin, &pattern("d.test"), &any).await.unwrap();
         world.host(&admin, "last.test").await;
         world.until(async || world.cert("last.test").await).await;
         assert_eq!(world.cert("c.test").await.unwrap().value.source, CertSource::Custom);
+        hosts.delete(&admin, &pattern("c.test"), &any).await.unwrap();
+        assert!(world.cert("c.test").await.is_none());
     })
     .await;
 }

@@ -12,5 +12,6 @@ mod backup;
 mod certificates;
 mod history;
 mod hosts;
+mod issuing;
 mod sessions;
 mod world;

@@ -11,13 +11,18 @@ use crate::{BadRecord, Cause, Collection, Error, Fields, Key, Sealer};
 mod accept;
 mod account;
 mod cert;
+mod dns;
 mod host;
+mod issuance;
 mod local_ca;
 mod report;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use accept::StoreAccept;
+pub use dns::{DnsProviderRecord, Domain};
+pub use issuance::{AcmeAccount, Attempt, AttemptFailure, CertLedger, Issuance, Window};
 pub use local_ca::LocalCaRecord;
 pub use report::{GuardReport, ProxyReport, Rejected};
 

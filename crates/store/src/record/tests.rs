@@ -29,6 +29,79 @@ fn survives<R: Record + Debug>(record: &R) -> Fields {
 }
 
 #[test]
+fn the_records_of_issuing_read_as_written() {
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let name: model::HostPattern = "*.a.test".parse().unwrap();
+    survives(&Issuance::new(name.clone()));
+    let failure = AttemptFailure {
+        stage: "validation".to_owned(),
+        code: "dns".to_owned(),
+        detail: "no such name".to_owned(),
+        problem: Some("{\"type\":\"urn:ietf:params:acme:error:dns\"}".to_owned()),
+    };
+    let attempt = Attempt {
+        at: at(7),
+        took_ms: 3,
+        holder: "one".to_owned(),
+        directory: Some("https://ca.test/dir".to_owned()),
+        failure: Some(failure.clone()),
+    };
+    let mut full = Issuance {
+        fence: 3,
+        holder: "two".to_owned(),
+        started_at: Some(at(5)),
+        stage: Some("order".to_owned()),
+        order: Some("{}".to_owned()),
+        order_key: Some(secret("a private key")),
+        failures: 2,
+        retry_at: Some(at(9)),
+        forced_at: Some(at(4)),
+        window: Some(Window { start: Some(at(1)), end: None, ask_at: at(2) }),
+        ..Issuance::new(name)
+    };
+    for _ in 0..12 {
+        full.remember(attempt.clone());
+    }
+    assert_eq!(full.attempts.len(), 10, "the oldest are forgotten");
+    assert_eq!(full.last_failure(), Some(&failure));
+    let stored = survives(&full);
+    assert!(stored["order_key"].starts_with("gw1:"));
+
+    let directory = "https://ca.test/dir".to_owned();
+    let stored = survives(&AcmeAccount { directory, account: secret("{}"), created_at: at(1) });
+    assert!(stored["account"].starts_with("gw1:"));
+    survives(&CertLedger { scope: "ca.test|orders".to_owned(), at: vec![at(1), at(2)] });
+
+    let provider = DnsProviderRecord {
+        id: "main".to_owned(),
+        kind: "cloudflare".to_owned(),
+        settings: [("endpoint".to_owned(), "http://127.0.0.1:1".to_owned())].into(),
+        credentials: [("token".to_owned(), secret("a canary"))].into(),
+        nameservers: vec!["127.0.0.1:5353".parse().unwrap()],
+        created_by: Some("ann".parse().unwrap()),
+        created_at: at(1),
+        updated_at: at(2),
+    };
+    let stored = survives(&provider);
+    assert!(!format!("{stored:?}{provider:?}").contains("a canary"));
+    let broken = Secret::new("no JSON, but a canary".to_owned());
+    let sealed = sealer().secret_key().seal(&provider.key(), &broken).unwrap();
+    let mut stored = stored;
+    stored.insert("credentials".to_owned(), sealed);
+    let error = DnsProviderRecord::from_fields("main", &stored, &sealer()).unwrap_err();
+    assert!(!format!("{error:?} {error}").contains("canary"), "{error:?}");
+
+    let domain = Domain {
+        name: "a.test".to_owned(),
+        provider: "main".to_owned(),
+        zone_id: "1".to_owned(),
+        seen_at: at(3),
+    };
+    survives(&domain);
+    assert_eq!(domain.id(), "a.test@main");
+}
+
+#[test]
 fn every_record_reads_as_written() {
     let pem = || Secret::new("-----BEGIN PRIVATE KEY-----".to_owned());
     let cert = CertRecord {
@@ -281,6 +354,42 @@ fn any_host() -> impl Strategy<Value = Host> {
             host
         },
     )
+}
+
+#[test]
+fn rules_read_as_written_and_the_older_fields_have_the_last_word() {
+    let mut host = Host::new("a.test".parse().unwrap());
+    let plain = survives(&host);
+    assert!(!plain.contains_key("gw_rules"), "no rules, no field");
+    let json = r#"{"aliases":["b.test"],"canonical":"a.test","allow":["10.0.0.0/8"],"deny":["10.1.0.0/16"],
+        "routes":[{"path":"/api","upstreams":["127.0.0.1:1"],"strip_prefix":true},{"path":"/s","static":{"root":"/srv"}}],
+        "rate_limit":[{"requests":5,"burst":7}],"basic_auth":{"users":{"ann":"$2b$10$canary"}},
+        "hsts":{"max_age":60},"request_headers":{"set":{"x-a":"1"},"remove":["x-b"]},"balance":"least_requests",
+        "health":{"path":"/up"},"breaker":{},"limits":{"max_body":10},"rewrite_responses":false,
+        "upstream_options":{"127.0.0.1:1":{"weight":3}},"error_pages":{"5xx":"<p>"},"maintenance":{"retry_after":5}}"#;
+    host.set_rules(serde_json::from_str(json).unwrap());
+    let stored = survives(&host);
+    assert!(!stored["gw_rules"].contains("canary"));
+    for (field, value) in [
+        ("ip_allow", r#"["10.0.0.0/8"]"#),
+        ("req_headers", r#"{"x-a":"1"}"#),
+        ("ratelimit_enabled", "true"),
+        ("ratelimit_burst", "6"),
+    ] {
+        assert_eq!(stored[field], value, "{field}");
+    }
+    let edited = |field: &str, value: &str| {
+        let mut fields = stored.clone();
+        fields.insert(field.to_owned(), value.to_owned());
+        Host::from_fields("a.test", &fields, &sealer())
+    };
+    assert_eq!(edited("ip_allow", r#"["192.0.2.1"]"#).unwrap().rules().allow, ["192.0.2.1"]);
+    let slower = edited("ratelimit_rate", "2").unwrap();
+    assert_eq!(slower.rules().rate_limit[0].requests, 2);
+    assert_eq!(edited("sso_enabled", "true").unwrap().foreign_gate, Some("sso_enabled"));
+    // An access list that can't be read must not count as none.
+    edited("ip_deny", "10.0.0.1,10.0.0.2").unwrap_err();
+    edited("gw_rules", r#"{"allw":[]}"#).unwrap_err();
 }
 
 proptest! {
