@@ -161,7 +161,11 @@ impl Client {
     pub(crate) fn refusal(&self, answer: &Answer, words: &str) -> Error {
         let provider = self.provider;
         let words = self.words(words);
-        let message = if words.is_empty() { format!("HTTP {}", answer.status) } else { words };
+        let message = match words.as_str() {
+            "" => format!("HTTP {}", answer.status),
+            _ if answer.status.is_server_error() => format!("HTTP {}: {words}", answer.status),
+            _ => words,
+        };
         match answer.status {
             StatusCode::TOO_MANY_REQUESTS => {
                 Error::RateLimited { provider, message, retry_after: retry_after(answer) }
@@ -169,11 +173,9 @@ impl Client {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Error::Credentials { provider, message }
             }
-            status if status.is_server_error() => Error::Unreachable {
-                provider,
-                message: format!("it answers {status}: {message}"),
-                source: None,
-            },
+            status if status.is_server_error() => {
+                Error::Unreachable { provider, message, source: None }
+            }
             _ => Error::Refused { provider, message },
         }
     }

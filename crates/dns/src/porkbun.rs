@@ -89,8 +89,7 @@ impl DnsProvider for Porkbun {
                 return Ok(());
             }
             let below = below(name, &zone.name).unwrap_or_default();
-            let body =
-                json!({"type": "TXT", "name": below, "content": value, "ttl": TTL.to_string()});
+            let body = json!({"type": "TXT", "name": below, "content": value, "ttl": TTL});
             let path = format!("/dns/create/{}", encode(&zone.id));
             let answer: Value = self.call(&path, body).await?;
             self.created.remember(&zone.id, name, value, &text(&answer["id"]));
@@ -122,13 +121,12 @@ impl DnsProvider for Porkbun {
 impl Porkbun {
     /// The ids of the records with this value.
     async fn listed(&self, zone: &Zone, name: &str, value: &str) -> Result<Vec<String>, Error> {
-        let mut path = format!("/dns/retrieveByNameType/{}/TXT", encode(&zone.id));
-        if let Some(below) = below(name, &zone.name) {
-            path += &format!("/{}", encode(below));
-        }
+        // The whole zone, which has no pages.
+        let path = format!("/dns/retrieve/{}", encode(&zone.id));
         let records: Records = self.call(&path, json!({})).await?;
-        let ours = records.records.into_iter();
-        let ours = ours.filter(|it| it.name.eq_ignore_ascii_case(name) && it.content == value);
+        let ours = records.records.into_iter().filter(|it| {
+            it.kind == "TXT" && it.name.eq_ignore_ascii_case(name) && it.content == value
+        });
         Ok(ours.map(|it| text(&it.id)).collect())
     }
 
@@ -205,6 +203,8 @@ struct Records {
 #[derive(Deserialize)]
 struct Record {
     id: Value,
+    #[serde(rename = "type")]
+    kind: String,
     name: String,
     content: String,
 }

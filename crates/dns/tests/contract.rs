@@ -4,7 +4,7 @@
 #![cfg(test)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dns::{DnsProvider, Error, Options, Zone};
@@ -36,7 +36,8 @@ macro_rules! cases {
         removing_what_is_absent_is_fine, wrong_credentials_are_told_in_its_words, a_rate_limit_is_told_with_its_time,
         a_short_rate_limit_is_waited_for, a_server_error_is_tried_again, a_server_error_that_stays_is_told,
         nonsense_is_not_understood, a_record_that_is_not_listed_yet_is_removed, a_slow_server_is_given_up,
-        a_closed_connection_is_tried_again, credentials_are_in_no_error, nobody_there_is_told
+        a_closed_connection_is_tried_again, credentials_are_in_no_error, credentials_are_in_no_log,
+        nobody_there_is_told
     } };
 }
 
@@ -296,6 +297,21 @@ async fn credentials_are_in_no_error(row: Row) {
         // What was not used up by this call.
         while subject.api.take_fault().is_some() {}
     }
+}
+
+async fn credentials_are_in_no_log(row: Row) {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let everything = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    // Of this thread, which the scripted server does not run on.
+    let guard = tracing::subscriber::set_default(everything.with_writer(log.clone()).finish());
+    let subject = Subject::start(row).await;
+    subject.api.inject([Fault::ServerError]);
+    subject.append("x").await.unwrap();
+    subject.remove("x").await.unwrap();
+    drop(guard);
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    assert!(log.contains(row.kind) && log.contains("asked"), "it is a log: {log}");
+    assert!(!log.contains(CREDENTIAL), "{log}");
 }
 
 async fn nobody_there_is_told(row: Row) {

@@ -43,7 +43,7 @@ fn zones(state: &State, asked: &Asked) -> Told {
 
 fn list(state: &mut State, zone: &str, asked: &Asked) -> Told {
     let name = asked.query.get("name").cloned().unwrap_or_default();
-    let shown = state.list(zone, &name);
+    let shown = state.list(zone, |it| it == name);
     let (page, per_page) = (asked.number("page", 1), asked.number("per_page", 100).max(5));
     let records = shown.iter().skip((page - 1) * per_page).take(per_page);
     let records = records.map(|(id, txt)| record(*id, &txt.name, &format!("\"{}\"", txt.value)));

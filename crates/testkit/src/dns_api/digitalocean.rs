@@ -35,7 +35,7 @@ pub(super) fn answer(state: &mut State, asked: &Asked) -> Told {
 fn list(state: &mut State, zone: &str, asked: &Asked) -> Told {
     // The filter wants the whole name, while records have theirs below the zone.
     let name = asked.query.get("name").cloned().unwrap_or_default();
-    let shown = state.list(zone, &name);
+    let shown = state.list(zone, |it| it == name);
     let records = shown.iter().map(|(id, txt)| record(*id, below(&txt.name, zone), &txt.value));
     page_of("domain_records", records.collect(), asked)
 }

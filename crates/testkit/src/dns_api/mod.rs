@@ -216,11 +216,11 @@ impl State {
         true
     }
 
-    /// What a listing of a name shows now; counts as one.
-    fn list(&mut self, zone: &str, name: &str) -> Vec<(u64, Txt)> {
+    /// What a listing of some names of a zone shows now; counts as one for each of their records.
+    fn list(&mut self, zone: &str, of: impl Fn(&str) -> bool) -> Vec<(u64, Txt)> {
         let mut shown = Vec::new();
         for record in &mut self.records {
-            if record.txt.zone != zone || record.txt.name != name {
+            if record.txt.zone != zone || !of(&record.txt.name) {
                 continue;
             }
             match record.hidden.checked_sub(1) {

@@ -32,15 +32,7 @@ pub(super) fn answer(state: &mut State, asked: &Asked) -> Told {
         ("create", []) => create(state, zone, asked),
         ("delete", [id]) if state.delete(zone, id) => told(200, &json!({"status": "SUCCESS"})),
         ("delete", [_]) => fault(400, "Invalid record ID."),
-        ("retrieveByNameType", ["TXT", below @ ..]) => {
-            let name = whole(below.first().copied().unwrap_or_default(), zone);
-            let records = state.list(zone, &name).into_iter().map(|(id, txt)| {
-                json!({"id": id.to_string(), "name": txt.name, "type": "TXT", "content": txt.value, "ttl": "600",
-                       "prio": "0", "notes": null})
-            });
-            let records: Vec<_> = records.collect();
-            told(200, &json!({"status": "SUCCESS", "cloudflare": "enabled", "records": records}))
-        }
+        ("retrieve", []) => records(state, zone),
         _ => fault(404, "Not found."),
     }
 }
@@ -56,6 +48,19 @@ fn zones(state: &State, asked: &Asked) -> Told {
                "notLocal": 0})
     });
     told(200, &json!({"status": "SUCCESS", "domains": zones.collect::<Vec<_>>()}))
+}
+
+/// The whole zone: what it is born with, and its TXT values.
+fn records(state: &mut State, zone: &str) -> Told {
+    let mut records = vec![
+        json!({"id": "421642428", "name": zone, "type": "NS", "content": "maceio.porkbun.com", "ttl": "86400", "prio": null,
+               "notes": null}),
+    ];
+    records.extend(state.list(zone, |_| true).into_iter().map(|(id, txt)| {
+        json!({"id": id.to_string(), "name": txt.name, "type": "TXT", "content": txt.value, "ttl": "600", "prio": "0",
+               "notes": null})
+    }));
+    told(200, &json!({"status": "SUCCESS", "cloudflare": "enabled", "records": records}))
 }
 
 fn create(state: &mut State, zone: &str, asked: &Asked) -> Told {
