@@ -94,8 +94,7 @@ fn prepare(conn: &Rc<Conn>, record: &mut Record, request: Arriving<'_>) -> Outgo
     }
     let body = Request::new(body, conn, record);
     let mut outgoing = Outgoing::new(method, target, headers, body);
-    // 32 hexadecimal digits: valid.
-    outgoing.id = HeaderValue::from_str(&record.id().text()).ok().map(|id| (X_REQUEST_ID, id));
+    outgoing.id = Some((X_REQUEST_ID, record.id().digits()));
     outgoing.host = Some(host);
     outgoing.shared = shared;
     outgoing.upgrade = upgrade;

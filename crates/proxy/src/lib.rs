@@ -54,6 +54,7 @@ mod gauge;
 mod gone;
 mod guard;
 mod http2;
+mod id;
 mod incoming;
 mod interim;
 mod listen;

@@ -14,6 +14,7 @@ use upstream::{Endpoint, SharedFields};
 
 use crate::conn::Conn;
 use crate::gauge::Flow;
+use crate::id::RequestId;
 use crate::matched::{self, Matched};
 
 /// What the access log and the metrics will say about a request. Dropping it says it, so that every way a request can
@@ -49,7 +50,7 @@ impl Record {
         let header = |name| head.headers.get(name).cloned();
         let logged = conn.worker.logs_access();
         Box::new(Self {
-            id: conn.worker.next_id(),
+            id: conn.worker.ids.next(),
             start,
             method: head.method.clone(),
             target: head.uri.path_and_query().cloned(),
@@ -187,7 +188,7 @@ impl Record {
         };
         worker.log_access(&AccessRecord {
             time: worker.time.date(self.start),
-            request_id: &self.id.text(),
+            request_id: &self.id,
             context,
             client_ip: self.client_ip,
             proto: protocol(self.version),
@@ -203,36 +204,6 @@ impl Record {
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
             error: self.error.as_deref(),
         });
-    }
-}
-
-/// Tells a request from all others, of this process and of others: a random number per worker and a count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RequestId {
-    pub(crate) worker: u64,
-    pub(crate) count: u64,
-}
-
-impl RequestId {
-    /// 32 hexadecimal digits.
-    pub(crate) fn text(self) -> IdText {
-        let mut digits = [0; 32];
-        let number = (u128::from(self.worker) << 64) | u128::from(self.count);
-        for (digit, place) in digits.iter_mut().zip((0..32).rev()) {
-            *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
-        }
-        IdText(digits)
-    }
-}
-
-/// A [`RequestId`] as text.
-pub(crate) struct IdText([u8; 32]);
-
-impl std::ops::Deref for IdText {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 

@@ -87,7 +87,7 @@ impl Refusal {
 pub(crate) fn page(refusal: &Refusal, record: &mut Record) -> Response<Bytes> {
     record.fails(refusal.cause());
     let (status, (title, text)) = (refusal.status(), refusal.explanation());
-    let (code, id) = (status.as_u16(), record.id().text());
+    let (code, id) = (status.as_u16(), record.id());
     let (kind, body) = match record.wants_html() {
         true => ("text/html; charset=utf-8", html(code, title, text, &id)),
         false => {

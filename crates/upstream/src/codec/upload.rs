@@ -278,6 +278,9 @@ fn encode(head: &RequestHead<'_>) -> Vec<u8> {
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     head.for_each_field(|name, value| put_field(&mut out, name.as_str(), value.as_bytes()));
+    if let Some((name, value)) = head.id {
+        put_field(&mut out, name.as_str(), value);
+    }
     if let Some(shared) = head.shared {
         out.extend_from_slice(shared.wire());
     }
