@@ -15,7 +15,7 @@ use super::upload::{Upload, UploadError};
 use super::{Codec, Connection};
 use crate::connect::Connector;
 use crate::error::BoxError;
-use crate::framing::{self, Framing};
+use crate::framing::{self, Ending, Framing};
 use crate::pool::Pool;
 use crate::request_head::{RequestHead, is_interim};
 use crate::{Answer, Endpoint, Error, Outgoing, Problem, UpBody, UpgradedIo};
@@ -255,10 +255,9 @@ impl Done<'_> {
             return self.switch(request);
         }
         let Head { status, version, headers, .. } = &mut self.head;
-        let framing = framing::of_response(request.method, *status, *version, headers);
-        let framing = framing.map_err(|problem| self.bad(problem))?;
-        let Head { version, headers, .. } = &self.head;
-        let reusable = framing::keeps_alive(*version, headers) && framing != Framing::Close;
+        let ending = framing::of_response(request.method, *status, *version, headers);
+        let Ending { framing, keeps_alive } = ending.map_err(|problem| self.bad(problem))?;
+        let reusable = keeps_alive && framing != Framing::Close;
         if matches!(framing, Framing::None | Framing::Chunked) {
             self.head.headers.remove(header::TRANSFER_ENCODING);
         }
