@@ -53,9 +53,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     match *name {
-        CONNECTION | PROXY_AUTHENTICATE | PROXY_AUTHORIZATION | TE | TRANSFER_ENCODING | UPGRADE => {
-            true
-        }
+        CONNECTION | PROXY_AUTHENTICATE | PROXY_AUTHORIZATION | TE | TRANSFER_ENCODING
+        | UPGRADE => true,
         _ => *name == KEEP_ALIVE || *name == PROXY_CONNECTION,
     }
 }
