@@ -23,7 +23,7 @@ pub struct Outgoing<B> {
     pub target: PathAndQuery,
     /// What `Host` says, whatever `headers` have there; without it that, or else the endpoint's own name.
     pub host: Option<HeaderValue>,
-    /// The header fields.
+    /// The header fields; gone once it is answered.
     pub headers: HeaderMap,
     /// Fields that many requests have in common, and none of `headers` is called like.
     pub shared: Option<Rc<SharedFields>>,
