@@ -5,49 +5,41 @@ use std::rc::Rc;
 use http::header::{CONNECTION, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Response, Version};
+use http::{HeaderValue, Version};
 use rewrite::Arrival;
 use telemetry::Counter;
-use upstream::{Answer, Error, Outgoing, UpBody, UpgradedIo};
+use upstream::{Answer, Error, Outgoing};
 
 use crate::body::{Request, TooSlow};
 use crate::conn::Conn;
 use crate::http2::{self, Respond};
 use crate::incoming::Incoming;
+use crate::matched::Matched;
 use crate::record::Record;
 use crate::respond::Refusal;
-use crate::tables::Route;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What an upstream made of a request.
-pub(crate) enum Forwarded {
-    Response(Response<UpBody>),
-    /// It switched protocols: the answer, and the connection.
-    Switched(Response<()>, UpgradedIo),
-}
-
-/// A request that is to go on.
-pub(crate) struct Arriving<'a> {
-    /// The host it is for, as the client wrote it.
+/// What a request asks for.
+pub(crate) struct Asked {
+    /// The host, as the client wrote it.
     pub(crate) host: HeaderValue,
-    /// What it asks for, in origin form.
+    /// The target in origin form.
     pub(crate) target: PathAndQuery,
-    pub(crate) head: Parts,
-    pub(crate) body: Incoming,
-    /// On HTTP/2, where interim answers go.
-    pub(crate) respond: Option<&'a Respond>,
 }
 
 /// Sends a request to one of the route's endpoints: to the next ones too, as long as nothing was sent.
+///
+/// On HTTP/2 `respond` is where interim answers go.
 pub(crate) async fn forward(
-    conn: &Rc<Conn>,
+    conn: &Conn,
     record: &mut Record,
-    route: &Route,
-    request: Arriving<'_>,
-) -> Result<Forwarded, Refusal> {
-    let (version, respond) = (request.head.version, request.respond);
-    let mut outgoing = prepare(conn, record, request);
+    matched: &Matched,
+    outgoing: &mut Outgoing<Request>,
+    version: Version,
+    respond: Option<&Respond>,
+) -> Result<Answer, Refusal> {
+    let Some(route) = &matched.route else { return Err(Refusal::NoUpstream) };
     let mut failure = None;
     for endpoint in conn.worker.upstreams.in_turn(&route.endpoints) {
         record.goes_to(endpoint);
@@ -59,10 +51,11 @@ pub(crate) async fn forward(
             None if version == Version::HTTP_11 => conn.pulse.interim.put(status, headers),
             None => {}
         };
-        match conn.worker.upstreams.send(endpoint, &mut outgoing, interim).await {
-            Ok(answer) => {
+        match conn.worker.upstreams.send(endpoint, outgoing, interim).await {
+            Ok(mut answer) => {
                 record.is_answered();
-                return Ok(pass_back(answer));
+                pass_back(&mut answer);
+                return Ok(answer);
             }
             Err(error) => {
                 conn.worker.meters.upstream_errors.with([kind(&error)], Counter::inc);
@@ -77,9 +70,15 @@ pub(crate) async fn forward(
     Err(failure.map_or(Refusal::NoUpstream, refusal))
 }
 
-/// The request as the upstream gets it.
-fn prepare(conn: &Rc<Conn>, record: &mut Record, request: Arriving<'_>) -> Outgoing<Request> {
-    let Arriving { host, target, head, body, .. } = request;
+/// A request as the upstream gets it.
+pub(crate) fn prepare(
+    conn: &Rc<Conn>,
+    record: &mut Record,
+    asked: Asked,
+    head: Parts,
+    body: Incoming,
+) -> Outgoing<Request> {
+    let Asked { host, target } = asked;
     let Parts { method, version, mut headers, .. } = head;
     let upgrade = match version {
         Version::HTTP_11 => rewrite::requested_upgrade(&headers),
@@ -101,15 +100,14 @@ fn prepare(conn: &Rc<Conn>, record: &mut Record, request: Arriving<'_>) -> Outgo
     outgoing
 }
 
-/// The answer as the client gets it.
-fn pass_back(answer: Answer) -> Forwarded {
+/// Makes an answer what the client gets.
+fn pass_back(answer: &mut Answer) {
     match answer {
-        Answer::Response(mut response) => {
+        Answer::Response(response) => {
             rewrite::response(response.headers_mut());
             *response.version_mut() = Version::HTTP_11;
-            Forwarded::Response(response)
         }
-        Answer::Upgraded(mut response, io) => {
+        Answer::Upgraded(response, _) => {
             let protocol = response.headers().get(UPGRADE).cloned();
             rewrite::response(response.headers_mut());
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -117,7 +115,6 @@ fn pass_back(answer: Answer) -> Forwarded {
                 response.headers_mut().insert(UPGRADE, protocol);
             }
             *response.version_mut() = Version::HTTP_11;
-            Forwarded::Switched(response, io)
         }
     }
 }

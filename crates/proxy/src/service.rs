@@ -12,10 +12,11 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
+use upstream::Answer;
 
 use crate::body::{Reply, Source};
 use crate::conn::Conn;
-use crate::forward::{Arriving, Forwarded, forward};
+use crate::forward::{Asked, forward, prepare};
 use crate::http2::Respond;
 use crate::incoming::Incoming;
 use crate::matched::Matched;
@@ -37,16 +38,25 @@ pub(crate) async fn answer(
 ) -> Response<Reply> {
     let (version, has_body) = (head.version, !body.is_end_stream());
     let mut record = Record::begin(&conn, &head);
-    let outcome = decide(&conn, &mut record, head, body, respond).await;
+    // Nested futures are copied into one another: the larger one is not nested in this one's decision.
+    let outcome = match decide(&conn, &mut record, &head).await {
+        Ok(Way::Here(page)) => Ok(Outcome::Here(page)),
+        Ok(Way::There(matched, asked)) => {
+            let mut outgoing = prepare(&conn, &mut record, asked, head, body);
+            let answer = forward(&conn, &mut record, &matched, &mut outgoing, version, respond);
+            answer.await.map(Outcome::There)
+        }
+        Err(refusal) => Err(refusal),
+    };
     if has_body && !record.has_upload() {
         conn.pulse.abandons_body();
     }
     let mut response = match outcome {
         Ok(Outcome::Here(response)) => finish(record, response.map(Source::Page)),
-        Ok(Outcome::There(Forwarded::Response(response))) => {
+        Ok(Outcome::There(Answer::Response(response))) => {
             finish(record, response.map(Source::Upstream))
         }
-        Ok(Outcome::There(Forwarded::Switched(response, io))) => {
+        Ok(Outcome::There(Answer::Upgraded(response, io))) => {
             record.answers(response.status());
             if let Some(guard) = &conn.guard {
                 guard.upgraded();
@@ -65,25 +75,27 @@ pub(crate) async fn answer(
     response
 }
 
+/// Who is to answer.
+enum Way {
+    /// We do.
+    Here(Response<Bytes>),
+    /// An upstream of this route.
+    There(Rc<Matched>, Asked),
+}
+
 /// What a request comes to when nothing is wrong with it.
 enum Outcome {
     /// An answer of our own.
     Here(Response<Bytes>),
     /// The upstream's.
-    There(Forwarded),
+    There(Answer),
 }
 
-async fn decide(
-    conn: &Rc<Conn>,
-    record: &mut Record,
-    head: Parts,
-    body: Incoming,
-    respond: Option<&Respond>,
-) -> Result<Outcome, Refusal> {
+async fn decide(conn: &Rc<Conn>, record: &mut Record, head: &Parts) -> Result<Way, Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::NoForwardProxy);
     }
-    let host = host_of(&head)?;
+    let host = host_of(head)?;
     let mut matched = Matched::find(conn, &host);
     if let (None, Some(name)) = (&matched.route, matched.name())
         && let Some(route) = Box::pin(conn.worker.tables.ask(name)).await
@@ -91,9 +103,9 @@ async fn decide(
         matched = matched.with_route(conn, route);
     }
     record.is_for(&matched);
-    let target = target_of(&head)?;
-    if let Some(answer) = challenge(conn, &head, &matched) {
-        return Ok(Outcome::Here(answer));
+    let target = target_of(head)?;
+    if let Some(answer) = challenge(conn, head, &matched) {
+        return Ok(Way::Here(answer));
     }
     let Some(route) = &matched.route else {
         return Err(match conn.worker.tables.state().loaded {
@@ -104,12 +116,10 @@ async fn decide(
     if matched.misdirected {
         return Err(Refusal::Misdirected);
     }
-    if route.host.force_https && !came_by_https(conn, &head) {
-        return Ok(Outcome::Here(to_https(conn, &head.method, &target, &matched)));
+    if route.host.force_https && !came_by_https(conn, head) {
+        return Ok(Way::Here(to_https(conn, &head.method, &target, &matched)));
     }
-    forward(conn, record, route, Arriving { host, target, head, body, respond })
-        .await
-        .map(Outcome::There)
+    Ok(Way::There(matched, Asked { host, target }))
 }
 
 /// The host a request is for, as the client wrote it: `:authority` or the one `Host` (RFC 9112 §3.2, RFC 9113 §8.3.1).
