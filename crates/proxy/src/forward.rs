@@ -1,7 +1,7 @@
 //! A request on its way to an upstream, and the answer on its way back.
 
-use std::mem;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderName, UPGRADE};
 use http::request::Parts;
@@ -17,44 +17,46 @@ use crate::conn::Conn;
 use crate::gates::{Gates, Group};
 use crate::http2::{self, Respond};
 use crate::incoming::Incoming;
+use crate::matched::Matched;
 use crate::record::Record;
 use crate::respond::Refusal;
-use crate::tables::Route;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request as it came in. It stays where it is: each move of it would be a copy of some hundred bytes.
-pub(crate) struct Arriving<'a> {
-    pub(crate) head: &'a mut Parts,
-    pub(crate) body: &'a mut Incoming,
-    /// On HTTP/2, where interim answers go.
-    pub(crate) respond: Option<&'a Respond>,
-}
-
-/// What a request is for.
+/// What a request asks for.
 pub(crate) struct Asked {
     /// The host, as the client wrote it.
     pub(crate) host: HeaderValue,
     /// The target in origin form.
     pub(crate) target: PathAndQuery,
-    /// How the client came.
-    pub(crate) scheme: Scheme,
+    /// Where to.
+    pub(crate) toward: Toward,
 }
 
-/// Sends a request to one of a group's endpoints: to the next ones too, as long as nothing was sent. Takes its fields and
-/// its body.
+/// Where a request goes, and by which address its answer is to name the host.
+pub(crate) struct Toward {
+    /// How the client came.
+    pub(crate) scheme: Scheme,
+    /// Upstreams of the path's own; `None`: those of the host.
+    pub(crate) group: Option<Arc<Group>>,
+    /// Whether its credentials were for us.
+    pub(crate) known: bool,
+}
+
+/// Sends a request to one of a group's endpoints: to the next ones too, as long as nothing was sent.
+///
+/// On HTTP/2 `respond` is where interim answers go.
 pub(crate) async fn forward(
-    conn: &Rc<Conn>,
+    conn: &Conn,
     record: &mut Record,
-    route: &Route,
-    group: &Group,
-    asked: Asked,
-    Arriving { head, body, respond }: Arriving<'_>,
+    matched: &Matched,
+    toward: &Toward,
+    outgoing: &mut Outgoing<Request>,
+    version: Version,
+    respond: Option<&Respond>,
 ) -> Result<Answer, Refusal> {
-    let version = head.version;
-    let gates = route.gates.as_deref();
-    let public = (asked.scheme, asked.host.clone());
-    let mut outgoing = prepare(conn, record, gates, asked, head, body)?;
+    let Some(route) = &matched.route else { return Err(Refusal::NoUpstream) };
+    let group = toward.group.as_deref().unwrap_or(&route.group);
     let mut failure = None;
     for endpoint in conn.worker.upstreams.in_turn(&group.endpoints) {
         record.goes_to(endpoint);
@@ -66,10 +68,10 @@ pub(crate) async fn forward(
             None if version == Version::HTTP_11 => conn.pulse.interim.put(status, headers),
             None => {}
         };
-        match conn.worker.upstreams.send(endpoint, &mut outgoing, interim).await {
+        match conn.worker.upstreams.send(endpoint, outgoing, interim).await {
             Ok(mut answer) => {
                 record.is_answered();
-                pass_back(&mut answer, route, group, &public);
+                pass_back(&mut answer, matched, group, toward.scheme);
                 return Ok(answer);
             }
             Err(error) => {
@@ -85,21 +87,25 @@ pub(crate) async fn forward(
     Err(failure.map_or(Refusal::NoUpstream, refusal))
 }
 
-/// The request as the upstream gets it.
-fn prepare(
+/// A request as the upstream gets it.
+pub(crate) fn prepare(
     conn: &Rc<Conn>,
     record: &mut Record,
     gates: Option<&Gates>,
-    Asked { host, target, .. }: Asked,
-    head: &mut Parts,
-    body: &mut Incoming,
+    (host, target): (HeaderValue, PathAndQuery),
+    head: Parts,
+    body: Incoming,
 ) -> Result<Outgoing<Request>, Refusal> {
-    let mut headers = mem::take(&mut head.headers);
-    let upgrade = match head.version {
+    let Parts { method, version, mut headers, .. } = head;
+    let upgrade = match version {
         Version::HTTP_11 => rewrite::requested_upgrade(&headers),
         _ => None,
     };
     rewrite::request(&mut headers, &conn.peer);
+    let largest = gates.and_then(|gates| gates.max_body);
+    if largest.is_some_and(|largest| body.size_hint().lower() > largest) {
+        return Err(Refusal::TooLarge);
+    }
     if let Some(gates) = gates {
         gates.change_request(&mut headers);
     }
@@ -109,12 +115,8 @@ fn prepare(
         let trusted = &conn.worker.settings.trusted_proxies;
         record.comes_from(rewrite::next_hop(&mut headers, &arrival, trusted));
     }
-    let largest = gates.and_then(|gates| gates.max_body);
-    if largest.is_some_and(|largest| body.size_hint().lower() > largest) {
-        return Err(Refusal::TooLarge);
-    }
-    let body = Request::new(mem::replace(body, Incoming::Empty), conn, record, largest);
-    let mut outgoing = Outgoing::new(head.method.clone(), target, headers, body);
+    let body = Request::new(body, conn, record, largest);
+    let mut outgoing = Outgoing::new(method, target, headers, body);
     outgoing.id = Some((X_REQUEST_ID, record.id().digits()));
     outgoing.host = Some(host);
     outgoing.shared = shared;
@@ -123,17 +125,12 @@ fn prepare(
 }
 
 /// Makes an answer what the client gets.
-fn pass_back(
-    answer: &mut Answer,
-    route: &Route,
-    group: &Group,
-    (scheme, host): &(Scheme, HeaderValue),
-) {
+fn pass_back(answer: &mut Answer, matched: &Matched, group: &Group, scheme: Scheme) {
     match answer {
         Answer::Response(response) => {
             rewrite::response(response.headers_mut());
-            if let (true, Ok(authority)) = (route.host.rules().rewrite_responses, host.to_str()) {
-                let public = Public { scheme: *scheme, authority };
+            if let Some(authority) = matched.public_authority() {
+                let public = Public { scheme, authority };
                 rewrite::answer(response.headers_mut(), &group.internal, &public);
             }
             *response.version_mut() = Version::HTTP_11;

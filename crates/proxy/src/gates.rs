@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -51,7 +51,7 @@ pub(crate) struct Gates {
 #[derive(Debug)]
 pub(crate) enum Behind {
     /// Upstreams.
-    Upstreams(Group),
+    Upstreams(Arc<Group>),
     /// A directory.
     Directory(Directory),
     /// A directory that can't be served, and why.
@@ -112,7 +112,7 @@ pub(crate) enum Next<'a> {
     /// An answer of our own.
     Answer(Response<Bytes>),
     /// To these upstreams, with this target. The credentials were for us if `known`.
-    Upstreams { group: &'a Group, target: PathAndQuery, known: bool },
+    Upstreams { group: Arc<Group>, target: PathAndQuery, known: bool },
     /// To a directory, with this path beneath it.
     Directory(&'a Directory, PathAndQuery),
 }
@@ -129,7 +129,7 @@ impl Gates {
         let Compiled { policy, headers } = policy::compile(host)?;
         let behind = |behind| match behind {
             policy::Behind::Upstreams(all) => {
-                Behind::Upstreams(Group::new(&all, host.upstream_tls))
+                Behind::Upstreams(Arc::new(Group::new(&all, host.upstream_tls)))
             }
             policy::Behind::Directory(rules) => match open(&rules, roots) {
                 Ok(directory) => Behind::Directory(directory),
@@ -235,7 +235,7 @@ fn go<'a>(
         }
         Behind::Upstreams(group) => {
             let target = with_path(asked, &found.path)?;
-            Ok(Next::Upstreams { group, target, known: found.user.is_some() })
+            Ok(Next::Upstreams { group: group.clone(), target, known: found.user.is_some() })
         }
         Behind::Closed(why) => Err(Refusal::NoDirectory(why.clone())),
     }

@@ -20,7 +20,7 @@ use upstream::Answer;
 
 use crate::body::{Reply, Source};
 use crate::conn::Conn;
-use crate::forward::{Arriving, Asked, forward};
+use crate::forward::{Asked, Toward, forward, prepare};
 use crate::gates::Next;
 use crate::http2::Respond;
 use crate::incoming::Incoming;
@@ -38,13 +38,34 @@ const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 pub(crate) async fn answer(
     conn: Rc<Conn>,
     mut head: Parts,
-    mut body: Incoming,
+    body: Incoming,
     respond: Option<&Respond>,
 ) -> Response<Reply> {
+    let (version, has_body) = (head.version, !body.is_end_stream());
     let mut record = Record::begin(&conn, &head);
-    let arriving = Arriving { head: &mut head, body: &mut body, respond };
-    let outcome = decide(&conn, &mut record, arriving).await;
-    if !body.is_end_stream() {
+    // Nested futures are copied into one another: the larger one is not nested in this one's decision.
+    let outcome = match decide(&conn, &mut record, &head).await {
+        Ok(Way::Here(page)) => Ok(Outcome::Here(page)),
+        Ok(Way::File(response)) => Ok(Outcome::File(response)),
+        Ok(Way::There(matched, Asked { host, target, toward })) => {
+            if toward.known {
+                // They were for us, and are nobody else's to know.
+                head.headers.remove(AUTHORIZATION);
+            }
+            let gates = matched.route.as_deref().and_then(|route| route.gates.as_deref());
+            match prepare(&conn, &mut record, gates, (host, target), head, body) {
+                Ok(mut outgoing) => {
+                    let (record, outgoing) = (&mut record, &mut outgoing);
+                    let answer =
+                        forward(&conn, record, &matched, &toward, outgoing, version, respond);
+                    answer.await.map(Outcome::There)
+                }
+                Err(refusal) => Err(refusal),
+            }
+        }
+        Err(refusal) => Err(refusal),
+    };
+    if has_body && !record.has_upload() {
         conn.pulse.abandons_body();
     }
     let mut response = match outcome {
@@ -66,10 +87,20 @@ pub(crate) async fn answer(
             finish(record, response.map(Source::Page))
         }
     };
-    if head.version != Version::HTTP_2 && conn.worker.is_closing() {
+    if version != Version::HTTP_2 && conn.worker.is_closing() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Who is to answer.
+enum Way {
+    /// We do.
+    Here(Response<Bytes>),
+    /// A directory does.
+    File(Response<static_files::Body>),
+    /// An upstream of this route.
+    There(Rc<Matched>, Asked),
 }
 
 /// What a request comes to when nothing is wrong with it.
@@ -82,12 +113,7 @@ enum Outcome {
     There(Answer),
 }
 
-async fn decide(
-    conn: &Rc<Conn>,
-    record: &mut Record,
-    request: Arriving<'_>,
-) -> Result<Outcome, Refusal> {
-    let head = &*request.head;
+async fn decide(conn: &Rc<Conn>, record: &mut Record, head: &Parts) -> Result<Way, Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::NoForwardProxy);
     }
@@ -101,7 +127,7 @@ async fn decide(
     record.is_for(&matched);
     let target = target_of(head)?;
     if let Some(answer) = challenge(conn, head, &matched) {
-        return Ok(Outcome::Here(answer));
+        return Ok(Way::Here(answer));
     }
     let Some(route) = &matched.route else {
         return Err(match conn.worker.tables.state().loaded {
@@ -116,33 +142,22 @@ async fn decide(
     let scheme = if by_https { Scheme::Https } else { Scheme::Http };
     let Some(gates) = &route.gates else {
         if route.host.force_https && !by_https {
-            return Ok(Outcome::Here(to_https(conn, &head.method, &target, &matched)));
+            return Ok(Way::Here(to_https(conn, &head.method, &target, &matched)));
         }
-        let asked = Asked { host, target, scheme };
-        let answer = forward(conn, record, route, &route.group, asked, request).await;
-        return answer.map(Outcome::There);
+        let toward = Toward { scheme, group: None, known: false };
+        return Ok(Way::There(matched, Asked { host, target, toward }));
     };
     match Box::pin(gates.pass(conn, record, &matched, head, &target, by_https)).await? {
-        Next::Answer(answer) => Ok(Outcome::Here(answer)),
+        Next::Answer(answer) => Ok(Way::Here(answer)),
         Next::Directory(directory, target) => {
-            let head = Head {
-                method: &head.method,
-                path: target.path(),
-                query: target.query(),
-                headers: &head.headers,
-            };
-            directory.serve(head).await.map(Outcome::File).map_err(Refusal::Unreadable)
+            let (method, headers) = (&head.method, &head.headers);
+            let head = Head { method, path: target.path(), query: target.query(), headers };
+            directory.serve(head).await.map(Way::File).map_err(Refusal::Unreadable)
         }
         Next::Upstreams { group, target, known } => {
-            if known {
-                // They were for us, and are nobody else's to know.
-                request.head.headers.remove(AUTHORIZATION);
-            }
-            if !std::ptr::eq(group, &route.group) {
-                record.goes_among(&group.endpoints);
-            }
-            let asked = Asked { host, target, scheme };
-            forward(conn, record, route, group, asked, request).await.map(Outcome::There)
+            record.goes_among(&group.endpoints);
+            let toward = Toward { scheme, group: Some(group), known };
+            Ok(Way::There(matched, Asked { host, target, toward }))
         }
     }
 }

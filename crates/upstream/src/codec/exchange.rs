@@ -55,7 +55,7 @@ where
         match poll_fn(|cx| attempt.poll(cx)).await {
             Ok((head, rest)) => {
                 let connection = attempt.connection;
-                let upload = slot.take().and_then(|upload| rest_of(codec, upload));
+                let upload = slot.take().filter(|upload| !upload.is_done()).map(rest_of);
                 let answer =
                     Done { codec, pool, connection, upload, head, rest }.conclude(&request);
                 codec.spare.keep_fields(mem::take(&mut outgoing.headers));
@@ -170,6 +170,9 @@ where
         }
         let before = self.upload.written();
         let sent = self.upload.poll(&mut self.connection.stream, cx);
+        if self.upload.is_done() {
+            self.codec.spare.keep_bytes(self.upload.take_buffer());
+        }
         if self.upload.written() != before {
             self.connection.alarm.rest();
         }
@@ -319,16 +322,12 @@ fn response<T: Default>(head: &mut Head) -> Response<T> {
     response
 }
 
-/// What is left to send when the answer has come. An application may answer as it reads, so the rest is sent while the
-/// answer's body is read; without an error, as the answer stands for itself.
-fn rest_of<B>(codec: &Codec, mut upload: Upload<B>) -> Option<RestOfUpload>
+/// The answer came before the request was all sent. An application may answer as it reads, so the rest is sent
+/// while the answer's body is read; without an error, as the answer stands for itself.
+fn rest_of<B>(mut upload: Upload<B>) -> RestOfUpload
 where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    if upload.is_done() {
-        codec.spare.keep_bytes(upload.into_buffer());
-        return None;
-    }
-    Some(Box::new(move |stream, cx| upload.poll(stream, cx)))
+    Box::new(move |stream, cx| upload.poll(stream, cx))
 }

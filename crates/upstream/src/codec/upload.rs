@@ -1,4 +1,5 @@
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -70,9 +71,9 @@ where
         }
     }
 
-    /// The buffer given to [`begin`](Self::begin), if it still is there.
-    pub(crate) fn into_buffer(self) -> Vec<u8> {
-        self.piece.head
+    /// The buffer given to [`begin`](Self::begin), if the head is still in it. It is of no more use once all is sent.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        mem::take(&mut self.piece.head)
     }
 
     /// The body itself, for another hand to send.
