@@ -1,10 +1,16 @@
 //! The command line as declared.
 
+mod cert;
+mod dns;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use config::Program;
+
+pub(crate) use cert::Cert;
+pub(crate) use dns::{Dns, DnsAdd};
 
 /// The whole command line, `up` included.
 pub(crate) fn command() -> clap::Command {
@@ -45,6 +51,12 @@ pub(crate) enum Command {
         /// A host name
         name: String,
     },
+    /// Shows certificates and how they are come by; renews and uploads them
+    #[command(subcommand)]
+    Cert(Cert),
+    /// Shows and changes DNS providers, by which wildcards get their certificates
+    #[command(subcommand)]
+    Dns(Dns),
     /// Shows what was written, and brings it back
     #[command(subcommand)]
     History(History),
@@ -183,7 +195,7 @@ pub(crate) enum History {
         /// Only those of this host
         #[arg(long, value_name = "PATTERN", conflicts_with_all = ["collection", "id"])]
         host: Option<String>,
-        /// Only those of this kind of record: Host, User, Cert, LocalCa
+        /// Only those of this kind of record: Host, User, Cert, DnsProvider, LocalCa
         #[arg(long, value_name = "NAME")]
         collection: Option<String>,
         /// Only those of this record

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, stdout};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use api::types::ImportAnswer;
@@ -11,6 +11,7 @@ use api::types::ImportAnswer;
 use crate::arguments::{Export, Import};
 use crate::commands::Session;
 use crate::failure::Failure;
+use crate::files::beside;
 use crate::tables;
 
 impl Session<'_> {
@@ -55,12 +56,6 @@ impl Session<'_> {
         let answer: ImportAnswer = serde_json::from_slice(&body)?;
         self.answer(&answer, |answer| tables::imported(answer, dry_run))
     }
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    path.with_file_name(name)
 }
 
 /// The last line has the checksum; without it the rest is no export.

@@ -18,8 +18,8 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use model::Secret;
 use runtime::Tasks;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use crate::failure::Failure;
@@ -34,6 +34,13 @@ const LONGEST: usize = 64 << 20;
 const PIECE: usize = 64 << 10;
 
 type Out = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A page of a list, or all of it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Page<T> {
+    pub(crate) results: Vec<T>,
+    pub(crate) next: Option<String>,
+}
 
 /// A client of one API.
 pub(crate) struct Client {
@@ -55,6 +62,18 @@ impl Client {
     /// Asks for something.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         Ok(serde_json::from_slice(&self.send(Method::GET, path, None).await?)?)
+    }
+
+    /// Asks for all pages of a list.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Page<T>, Failure> {
+        let mut all = Page { results: Vec::new(), next: None };
+        let mut after = String::new();
+        loop {
+            let page: Page<T> = self.get(&format!("{path}?limit=500{after}")).await?;
+            all.results.extend(page.results);
+            let Some(next) = page.next else { return Ok(all) };
+            after = format!("&after={}", segment(&next));
+        }
     }
 
     /// Asks for a text.

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use api::types::{
-    Applied, Deleted, HostList, HostView, LoginAnswer, LoginRequest, LookupAnswer, StatusView,
-    StoreAccepted, Written,
+    Applied, Deleted, HostView, LoginAnswer, LoginRequest, LookupAnswer, StatusView, StoreAccepted,
+    Written,
 };
 use config::Env;
 use http::Method;
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::arguments::{
     self, Arguments, Ca, Command, Host, HostAdd, HostEdit, HostFields, Login, StoreCommand,
 };
-use crate::client::{Client, segment};
+use crate::client::{Client, Page, segment};
 use crate::credentials::Credentials;
 use crate::failure::Failure;
 use crate::{password, tables};
@@ -53,6 +53,8 @@ impl Session<'_> {
             Command::Logout => self.logout().await,
             Command::Host(host) => self.host(host).await,
             Command::Lookup { name } => self.lookup(&name).await,
+            Command::Cert(cert) => self.cert(cert).await,
+            Command::Dns(dns) => self.dns(dns).await,
             Command::History(history) => self.history(history).await,
             Command::Export(export) => self.export(export).await,
             Command::Import(import) => self.import(import).await,
@@ -104,7 +106,10 @@ impl Session<'_> {
     async fn host(&self, command: Host) -> Result<(), Failure> {
         match command {
             Host::Add(add) => self.add(add).await,
-            Host::List => self.list().await,
+            Host::List => {
+                let all: Page<HostView> = self.client()?.all("/api/host").await?;
+                self.answer(&all, |all| tables::hosts(&all.results))
+            }
             Host::Show { pattern } => {
                 let path = format!("/api/host/{}", segment(&pattern));
                 let host: HostView = self.client()?.get(&path).await?;
@@ -123,20 +128,6 @@ impl Session<'_> {
         let written: Written<HostView> = self.client()?.write(Method::POST, &path, &body).await?;
         let done = if add.write.dry_run { "could be added" } else { "added" };
         self.written(&written, &written.record.host, done)
-    }
-
-    async fn list(&self) -> Result<(), Failure> {
-        let client = self.client()?;
-        let mut hosts = Vec::new();
-        let mut after = String::new();
-        loop {
-            let page: HostList = client.get(&format!("/api/host?limit=500{after}")).await?;
-            hosts.extend(page.results);
-            let Some(next) = page.next else { break };
-            after = format!("&after={}", segment(&next));
-        }
-        let all = HostList { results: hosts, next: None };
-        self.answer(&all, |all| tables::hosts(&all.results))
     }
 
     async fn edit(&self, edit: HostEdit) -> Result<(), Failure> {

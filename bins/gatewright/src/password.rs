@@ -1,7 +1,7 @@
 //! Where a password comes from: the environment, a file, standard input, or somebody typing it unseen.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -9,6 +9,8 @@ use anyhow::Context;
 use config::Env;
 use model::Secret;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use crate::files;
 
 /// The password for an account.
 ///
@@ -20,26 +22,22 @@ pub(crate) fn read(
     env: &Env,
 ) -> anyhow::Result<Secret<String>> {
     let text = match (file, env.get("GATEWRIGHT_PASSWORD")) {
-        (Some(path), _) if path == Path::new("-") => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).context("reading the password")?;
-            text
-        }
-        (Some(path), _) => {
-            fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?
-        }
+        (Some(path), _) => files::read(path)?.into_exposed(),
         (None, Some(password)) => password.to_owned(),
-        (None, None) => ask(username).context(
+        (None, None) => ask(&format!("Password of {username}")).context(
             "there is no terminal to ask for the password: use --password-file or GATEWRIGHT_PASSWORD",
         )?,
     };
     Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-/// Asks on the terminal, wherever standard input and output go.
-fn ask(username: &str) -> io::Result<String> {
+/// Asks on the terminal, wherever standard input and output go, and does not show what is typed.
+///
+/// # Errors
+/// When there is no terminal.
+pub(crate) fn ask(what: &str) -> io::Result<String> {
     let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
-    write!(terminal, "Password of {username}: ")?;
+    write!(terminal, "{what}: ")?;
     let hidden = Hidden::new(terminal.try_clone()?)?;
     let mut line = String::new();
     BufReader::new(&terminal).read_line(&mut line)?;
@@ -77,7 +75,7 @@ mod tests {
     #[test]
     fn a_file_goes_before_the_environment_and_loses_its_line_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), " with spaces \n").unwrap();
+        std::fs::write(file.path(), " with spaces \n").unwrap();
         let env = Env::from([("GATEWRIGHT_PASSWORD", "from env")]);
         assert_eq!(read("x", Some(file.path()), &env).unwrap().expose(), " with spaces ");
         assert_eq!(read("x", None, &env).unwrap().expose(), "from env");

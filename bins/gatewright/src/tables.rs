@@ -1,8 +1,14 @@
 //! Answers as people read them.
 
+mod cert;
+mod dns;
+
 use api::types::{HistoryDetail, HistoryEntry, HostView, ImportAnswer, LookupAnswer, StatusView};
 use comfy_table::{Table, presets};
 use serde::Serialize;
+
+pub(crate) use cert::{cert, certs};
+pub(crate) use dns::{dns_domains, dns_kinds, dns_provider, dns_providers};
 
 /// All hosts, a line each.
 pub(crate) fn hosts(hosts: &[HostView]) -> String {
@@ -24,9 +30,7 @@ pub(crate) fn hosts(hosts: &[HostView]) -> String {
 
 /// One host, a line per field.
 pub(crate) fn host(host: &HostView) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    for (name, value) in [
+    fields(&[
         ("host", host.host.clone()),
         ("upstreams", host.upstreams.join(", ")),
         ("upstream_tls", word(&host.upstream_tls)),
@@ -44,8 +48,15 @@ pub(crate) fn host(host: &HostView) -> String {
             format!("{} by {}", host.created_at, host.created_by.as_deref().unwrap_or("?")),
         ),
         ("updated", host.updated_at.clone()),
-    ] {
-        table.add_row([name.to_owned(), value]);
+    ])
+}
+
+/// One thing, a line per field.
+fn fields(fields: &[(&str, String)]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (name, value) in fields {
+        table.add_row([*name, value]);
     }
     finish(&table)
 }
@@ -137,9 +148,10 @@ pub(crate) fn status(status: &StatusView) -> String {
         None => "not reachable".to_owned(),
     };
     let mut out = format!(
-        "version       {}\nstore         {store}\ncertificates  {} ({} due)\n",
-        status.version, status.certificates, status.certificates_due
+        "version       {}\nstore         {store}\ncertificates  {} ({} due, {} failing)\n",
+        status.version, status.certificates, status.certificates_due, status.certificates_failing
     );
+    out.push_str(&cert::failing(status));
     for proxy in &status.proxies {
         if let Some(guard) = &proxy.guard {
             let (reason, detail) = (&guard.reason, &guard.detail);

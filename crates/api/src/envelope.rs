@@ -17,6 +17,8 @@ use crate::error::Failure;
 
 /// How long a request may take. Longer than the longest `wait=applied`.
 const TIME: Duration = Duration::from_secs(40);
+/// How long a DNS provider may take over everything it is asked, with a pause before each repetition.
+const PROVIDER_TIME: Duration = Duration::from_secs(80);
 /// How long taking in a whole store may take.
 const IMPORT_TIME: Duration = Duration::from_secs(3600);
 /// The longest id that a client may choose.
@@ -42,7 +44,11 @@ pub(crate) async fn envelope(
 ) -> Response {
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let time = if path == "/api/import" { IMPORT_TIME } else { TIME };
+    let time = match &*path {
+        "/api/import" => IMPORT_TIME,
+        path if path.starts_with("/api/dns") => PROVIDER_TIME,
+        _ => TIME,
+    };
     let answer = AssertUnwindSafe(tokio::time::timeout(time, next.run(request))).catch_unwind();
     let mut answer = match answer.await {
         Ok(Ok(answer)) => answer,

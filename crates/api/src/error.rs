@@ -147,18 +147,13 @@ impl From<Error> for Failure {
             Error::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Error::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Error::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Error::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         let mut failure = Self::new(status, code, error.to_string());
-        match &error {
-            Error::Invalid { errors } => {
-                failure.errors = errors.iter().cloned().map(FieldError::from).collect();
-            }
-            Error::RateLimited { retry_after } | Error::Busy { retry_after } => {
-                failure.retry_after = Some(*retry_after);
-            }
-            Error::Unavailable(_) => failure.retry_after = Some(Duration::from_secs(1)),
-            _ => {}
+        failure.retry_after = error.retry_after();
+        if let Error::Invalid { errors } = &error {
+            failure.errors = errors.iter().cloned().map(FieldError::from).collect();
         }
         failure.cause = Some(Arc::new(error));
         failure

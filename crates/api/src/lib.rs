@@ -99,7 +99,7 @@ struct App {
 }
 
 fn described() -> OpenApiRouter<App> {
-    use routes::{auth, backup, history, host, probe, system, user};
+    use routes::{auth, backup, cert, dns, history, host, probe, system, user};
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(auth::login))
         .routes(routes!(auth::logout))
@@ -110,6 +110,15 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(host::list_hosts, host::create_host))
         .routes(routes!(host::show_host, host::replace_host, host::change_host, host::delete_host))
         .routes(routes!(host::look_up))
+        .routes(routes!(cert::renew_cert))
+        .routes(routes!(cert::list_certs))
+        .routes(routes!(cert::show_cert, cert::upload_cert, cert::delete_cert))
+        .routes(routes!(cert::export_cert))
+        .routes(routes!(dns::list_providers, dns::create_provider))
+        .routes(routes!(dns::list_kinds))
+        .routes(routes!(dns::list_domains))
+        .routes(routes!(dns::show_provider, dns::replace_provider, dns::delete_provider))
+        .routes(routes!(dns::refresh_provider))
         .routes(routes!(history::list_history))
         .routes(routes!(history::show_history))
         .routes(routes!(history::roll_back))

@@ -90,7 +90,7 @@ pub(crate) struct HistoryQuery {
     /// Only those of the host with this pattern.
     #[expect(dead_code, reason = "describes a parameter")]
     host: Option<String>,
-    /// Only those of this kind of record: `Host`, `User`, `Cert`, `LocalCa`.
+    /// Only those of this kind of record: `Host`, `User`, `Cert`, `DnsProvider`, `LocalCa`.
     #[expect(dead_code, reason = "describes a parameter")]
     collection: Option<String>,
     /// Only those of this record; needs `collection`.
@@ -179,6 +179,26 @@ pub(crate) struct UserPath {
     name: String,
 }
 
+/// Which certificate.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct CertPath {
+    /// The name it is kept under, exactly.
+    #[param(schema_with = crate::types::schema::host_pattern)]
+    #[expect(dead_code, reason = "describes a parameter")]
+    name: String,
+}
+
+/// Which DNS provider.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ProviderPath {
+    /// Its id.
+    #[param(schema_with = crate::types::schema::provider_id)]
+    #[expect(dead_code, reason = "describes a parameter")]
+    id: String,
+}
+
 /// What a write may wait for.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -193,6 +213,8 @@ enum Wait {
     tags(
         (name = "auth", description = "Sessions"),
         (name = "host", description = "Names and patterns, and what stands behind them"),
+        (name = "cert", description = "Certificates, and how they are come by"),
+        (name = "dns", description = "DNS providers and their zones, for proofs by DNS-01"),
         (name = "user", description = "Accounts"),
         (name = "history", description = "What was written, and the way back"),
         (name = "backup", description = "Everything, out and in"),
@@ -259,10 +281,12 @@ const NOT_JSON: Shared = ("415", "NotJson", "The body is not announced as JSON."
 const INVALID: Shared = ("422", "Invalid", "Values are wrong; all are named.");
 const RATE_LIMITED: Shared = ("429", "RateLimited", "Too many attempts.");
 const INTERNAL: Shared = ("500", "Internal", "Something is wrong inside.");
+const UPSTREAM: Shared =
+    ("502", "Upstream", "The DNS provider can't be reached, or limits the rate of requests.");
 const UNAVAILABLE: Shared =
     ("503", "Unavailable", "The store can't be reached, or too much is going on.");
 
-const SHARED: [Shared; 13] = [
+const SHARED: [Shared; 14] = [
     MALFORMED,
     UNAUTHORISED,
     FORBIDDEN,
@@ -275,6 +299,7 @@ const SHARED: [Shared; 13] = [
     INVALID,
     RATE_LIMITED,
     INTERNAL,
+    UPSTREAM,
     UNAVAILABLE,
 ];
 
@@ -288,8 +313,12 @@ fn errors_of(path: &str, operation: &Operation) -> Vec<Shared> {
     };
     let body = operation.request_body.is_some();
     let asks = body || !parameters.is_empty();
-    let record = ["/api/user/{", "/api/history/{"].iter().any(|start| path.starts_with(start))
-        || path.contains("{pattern}");
+    let records = ["/api/user/{", "/api/history/{", "/api/cert/{", "/api/dns/{"];
+    let record = records.iter().any(|start| path.starts_with(start)) || path.contains("{pattern}");
+    let limited = ["/api/auth/login", "/api/user/password", "/api/host/{pattern}/renew"];
+    let id = operation.operation_id.as_deref().unwrap_or_default();
+    let elsewhere =
+        ["create_dns_provider", "replace_dns_provider", "refresh_dns_provider"].contains(&id);
     [
         (asks, MALFORMED),
         (login || !open, UNAUTHORISED),
@@ -301,8 +330,9 @@ fn errors_of(path: &str, operation: &Operation) -> Vec<Shared> {
         (body, TOO_LARGE),
         (body, NOT_JSON),
         (asks, INVALID),
-        (login || path == "/api/user/password", RATE_LIMITED),
+        (limited.contains(&path), RATE_LIMITED),
         (true, INTERNAL),
+        (elsewhere, UPSTREAM),
         (true, UNAVAILABLE),
     ]
     .into_iter()
@@ -318,7 +348,7 @@ fn problem(name: &str, why: &str) -> Response {
         .content("application/problem+json", content)
         .build();
     answer.headers.insert("X-Request-Id".to_owned(), id);
-    let waits = [RATE_LIMITED.1, UNAVAILABLE.1].contains(&name);
+    let waits = [RATE_LIMITED.1, UPSTREAM.1, UNAVAILABLE.1].contains(&name);
     if waits {
         let wait = HeaderBuilder::new().description(Some("When to try again, in seconds."));
         answer.headers.insert("Retry-After".to_owned(), RefOr::T(wait.build()));

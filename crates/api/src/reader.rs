@@ -180,6 +180,39 @@ pub(crate) fn list<T: FromStr<Err: fmt::Display>>(at: &mut At<'_>, value: Value)
     right.then_some(all)
 }
 
+/// A text of at most so many bytes.
+pub(crate) fn short(longest: usize) -> impl Read<String> {
+    move |at: &mut At<'_>, value: Value| match text(at, value)? {
+        text if text.len() > longest => at.wrong(format_args!("is longer than {longest} bytes")),
+        text => Some(text),
+    }
+}
+
+/// At most so many texts by name, of at most so many bytes each; a name is in lower case, with digits and `_`.
+pub(crate) fn texts(most: usize, longest: usize) -> impl Read<BTreeMap<String, String>> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    move |at: &mut At<'_>, value: Value| {
+        let Value::Object(members) = value else { return at.must_be("an object", &value) };
+        if members.len() > most {
+            return at.wrong(format_args!("has more than {most} members"));
+        }
+        let (mut all, mut right) = (BTreeMap::new(), true);
+        for (name, value) in members {
+            let pointer = format!("{}{}", at.pointer, pointer(&name));
+            let mut at = At { pointer, errors: at.errors };
+            let value = match (1..=64).contains(&name.len()) && name.chars().all(fits) {
+                true => short(longest)(&mut at, value),
+                false => at.wrong("there is no such setting"),
+            };
+            match value {
+                Some(value) => drop(all.insert(name, value)),
+                None => right = false,
+            }
+        }
+        right.then_some(all)
+    }
+}
+
 /// The JSON pointer of a member (RFC 6901 §3).
 fn pointer(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))

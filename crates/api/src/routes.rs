@@ -2,6 +2,8 @@
 
 pub(crate) mod auth;
 pub(crate) mod backup;
+pub(crate) mod cert;
+pub(crate) mod dns;
 pub(crate) mod history;
 pub(crate) mod host;
 pub(crate) mod probe;

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod backup;
+mod cert;
+mod dns;
 mod history;
 mod host;
 mod rules;
@@ -12,14 +14,22 @@ mod status;
 mod user;
 
 pub use backup::{ImportAnswer, ImportChange, ImportCounts};
+pub use cert::{
+    CertAttempt, CertDetail, CertExport, CertFailure, CertList, CertUpload, CertView, IssuanceView,
+    RenewalWindow,
+};
+pub use dns::{
+    DnsDomain, DnsDomainList, DnsField, DnsKind, DnsKindList, DnsProviderList, DnsProviderView,
+    DnsProviderWrite,
+};
 pub use history::{FieldChange, HistoryDetail, HistoryEntry, HistoryList, RolledBack};
 pub use host::{
     Deleted, ExplainAnswer, ExplainStep, HostChange, HostCreate, HostList, HostView, LookupAnswer,
     LookupCandidate,
 };
 pub use status::{
-    CertificateDue, GuardStatus, ProxyGuard, ProxyStatus, Rejected, StatusView, StoreAccepted,
-    StoreStatus, TaskStatus,
+    CertificateDue, CertificateFailing, GuardStatus, ProxyGuard, ProxyStatus, Rejected, StatusView,
+    StoreAccepted, StoreStatus, TaskStatus,
 };
 pub use user::{
     LoginAnswer, LoginRequest, PasswordChange, PasswordChanged, UserChange, UserCreate, UserList,

@@ -8,7 +8,8 @@ use auth::Permission;
 use certs::{Description, Fault, check_upload};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{
-    CertRecord, CertSource, CertificateMode, ETag, HostPattern, Revision, Secret, Timestamp,
+    CertRecord, CertSource, CertStatus, CertificateMode, ETag, HostPattern, Revision, Secret,
+    Timestamp,
 };
 use store::{Collection, Expect, Issuance, Key, Versioned};
 
@@ -31,8 +32,19 @@ pub struct CertView {
     pub cert: Option<CertFactsView>,
     /// How it is come by; `None` for one that no authority elsewhere was asked for.
     pub issuance: Option<Issuance>,
+    /// How it stands, as hosts tell it.
+    pub status: CertStatus,
     /// Everything up to here is included in this view.
     pub revision: Revision,
+}
+
+/// A certificate of one's own that was put in place.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    /// The certificate.
+    pub view: CertView,
+    /// Whether there was none before.
+    pub created: bool,
 }
 
 /// What is told of a certificate.
@@ -130,9 +142,10 @@ impl Certs<'_> {
         chain_pem: &str,
         key_pem: &Secret<String>,
         conditions: &Conditions,
-    ) -> Result<CertView, Error> {
+    ) -> Result<Uploaded, Error> {
         actor.may(Permission::WriteHosts)?;
         let record = check_upload(name, chain_pem, key_pem, self.0.now()).map_err(invalid)?;
+        let mut created = true;
         for _ in 0..ATTEMPTS {
             let fields = self.0.store().backend().get(&key(name)).await?;
             let tag = fields.as_ref().map(store::etag);
@@ -141,6 +154,7 @@ impl Certs<'_> {
             if !holds {
                 return Err(Error::Stale(subject(name)));
             }
+            created = tag.is_none();
             if conditions.dry_run {
                 break;
             }
@@ -150,7 +164,8 @@ impl Certs<'_> {
                     tracing::info!(%name, by = %actor.username(), "a certificate was uploaded");
                     self.0.certificates_changed();
                     let found = Versioned { value: record, etag: written.etag };
-                    return Ok(self.of(name.as_str(), Some(found), None, written.revision));
+                    let view = self.of(name.as_str(), Some(found), None, written.revision);
+                    return Ok(Uploaded { view, created });
                 }
                 Err(store::Error::Conflict { .. }) => {}
                 Err(other) => return Err(other.into()),
@@ -161,7 +176,8 @@ impl Certs<'_> {
         }
         let revision = self.0.refresh().await?;
         let etag = store::etag(&store::Record::to_fields(&record, self.0.store().sealer())?);
-        Ok(self.of(name.as_str(), Some(Versioned { value: record, etag }), None, revision))
+        let view = self.of(name.as_str(), Some(Versioned { value: record, etag }), None, revision);
+        Ok(Uploaded { view, created })
     }
 
     /// Removes a certificate. A host that wants one gets the next.
@@ -318,7 +334,10 @@ impl Certs<'_> {
             not_after: value.not_after,
             etag,
         });
-        CertView { name: name.to_owned(), cert, issuance, revision }
+        let failed = issuance.as_ref().is_some_and(|it| it.failures > 0);
+        let end = cert.as_ref().map(|it| it.not_after);
+        let status = CertStatus::of(end, failed, self.0.now());
+        CertView { name: name.to_owned(), cert, issuance, status, revision }
     }
 }
 

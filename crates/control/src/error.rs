@@ -132,6 +132,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// When to try again, as far as somebody said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Busy { retry_after } => Some(*retry_after),
+            Self::Unavailable(_) => Some(Duration::from_secs(1)),
+            Self::Upstream(error) => match error.downcast_ref() {
+                Some(dns::Error::RateLimited { retry_after, .. }) => *retry_after,
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// One wrong value.
     pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid { errors: vec![FieldError::new(pointer, detail)] }

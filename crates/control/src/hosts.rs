@@ -470,12 +470,8 @@ fn certificate_status(host: &Host, tables: &Tables, now: Timestamp) -> CertStatu
         return CertStatus::None;
     }
     let failed = tables.issuance.get(host.pattern.as_str()).is_some_and(|it| it.failures > 0);
-    match tables.covering(host.pattern.as_str()) {
-        Some(cert) if cert.not_after > now => CertStatus::Valid,
-        _ if failed => CertStatus::Failed,
-        None => CertStatus::Pending,
-        Some(_) => CertStatus::Expired,
-    }
+    let end = tables.covering(host.pattern.as_str()).map(|cert| cert.not_after);
+    CertStatus::of(end, failed, now)
 }
 
 fn not_found(pattern: &HostPattern) -> Error {

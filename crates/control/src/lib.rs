@@ -74,7 +74,8 @@ pub use acceptance::Acceptance;
 pub use actor::Actor;
 pub use applied::Applied;
 pub use backup::{Counts, Import, ImportMode, Imported, Listed, Secrets, spool};
-pub use cert_cases::{CertFactsView, CertPage, CertView, Certs, ExportedCert};
+pub use cert_cases::{CertFactsView, CertPage, CertView, Certs, ExportedCert, Uploaded};
+pub use dns::{Field as DnsField, Kind as DnsKind};
 pub use dns_providers::{DnsProviderSpec, DnsProviderView, DnsProviders};
 pub use error::{Error, FieldError, Subject};
 pub use explain::{Explanation, Imagined};
@@ -84,6 +85,7 @@ pub use issuance::{Lifecycle, OrderLimits};
 pub use lookup::{Candidate, Lookup};
 pub use sessions::Login;
 pub use status::{CertificateDue, CertificateFailing, ProxyStatus, Status};
+pub use store::{Attempt, AttemptFailure, DnsProviderRecord, Domain, Issuance, Window};
 pub use users::{Bootstrap, UserPage, UserPatch, UserView, Users};
 
 use certificates::Certificates;

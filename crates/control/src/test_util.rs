@@ -9,8 +9,8 @@ use auth::Cost;
 use model::{Revision, Timestamp};
 use runtime::{Clock, ManualClock};
 use store::{
-    Backend, BoxFuture, Changes, Collection, Error, Fields, Hints, HistoryEntry, Key, Lease,
-    MemoryBackend, ProxyReport, Rejected, ScanPage, Sealer, Store, Txn,
+    Backend, BoxFuture, Changes, Collection, Error, Expect, Fields, Hints, HistoryEntry, Issuance,
+    Key, Lease, MemoryBackend, ProxyReport, Rejected, ScanPage, Sealer, Store, Txn,
 };
 
 use crate::Control;
@@ -44,6 +44,11 @@ impl World {
     /// Makes the store unreachable, or reachable again.
     pub fn unplug(&self, unplugged: bool) {
         self.unplugged.store(unplugged, Ordering::Relaxed);
+    }
+
+    /// Keeps what is known of how a certificate is come by.
+    pub async fn keep(&self, issuance: &Issuance) {
+        self.store.put(issuance, Expect::Any).await.unwrap();
     }
 
     /// Where the store stands.

@@ -49,6 +49,18 @@ pub enum CertStatus {
     Failed,
 }
 
+impl CertStatus {
+    /// How it stands where one is wanted: by the end of the one that is there, and whether the last attempt to get one failed.
+    pub fn of(not_after: Option<Timestamp>, failed: bool, now: Timestamp) -> Self {
+        match not_after {
+            Some(end) if end > now => Self::Valid,
+            _ if failed => Self::Failed,
+            None => Self::Pending,
+            Some(_) => Self::Expired,
+        }
+    }
+}
+
 /// An answer to an HTTP-01 or TLS-ALPN-01 challenge, for any proxy to give.
 #[derive(Clone, Debug)]
 pub struct Challenge {

@@ -171,7 +171,7 @@ pub struct HostList {
 /// The answer to a deletion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Deleted {
-    /// What was deleted: the pattern of a host, the name of an account.
+    /// What was deleted: the pattern of a host, the name of an account or a certificate, the id of a provider.
     pub deleted: String,
     /// The revision of the store without it; after a dry run the one it was tried on.
     pub revision: String,

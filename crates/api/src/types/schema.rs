@@ -46,6 +46,11 @@ pub(super) fn certificate_status() -> Schema {
     words("How it stands with its certificate.", &["none", "pending", "valid", "expired", "failed"])
 }
 
+pub(super) fn certificate_source_or_null() -> Schema {
+    let why = "Where it came from: an authority elsewhere, an upload, the local authority.";
+    words_or_null(why, &["acme", "custom", "local"])
+}
+
 pub(super) fn role() -> Schema {
     words(RIGHTS, &ROLE)
 }
@@ -116,4 +121,77 @@ pub(super) fn new_password() -> Schema {
 
 pub(super) fn new_password_or_null() -> Schema {
     or_null(text(PASSWORD, "^[ -~]{8,71}$".to_owned()))
+}
+
+/// The most characters of a chain and of a key.
+pub(crate) const LONGEST_CHAIN: usize = 256 << 10;
+pub(crate) const LONGEST_KEY: usize = 32 << 10;
+
+pub(super) fn chain_pem() -> Schema {
+    let why = "The chain, PEM: the certificate first, each one issued by the one behind it.";
+    let pattern = "-----BEGIN CERTIFICATE-----".to_owned();
+    text(why, pattern).max_length(Some(LONGEST_CHAIN)).into()
+}
+
+pub(super) fn key_pem() -> Schema {
+    let why = "The private key of the first certificate, PEM, not encrypted. Only an export shows it again.";
+    let pattern = "-----BEGIN ([A-Z]+ )?PRIVATE KEY-----".to_owned();
+    text(why, pattern).max_length(Some(LONGEST_KEY)).write_only(true).into()
+}
+
+/// The most settings of a provider, and the most characters of one.
+pub(crate) const MOST_SETTINGS: usize = 32;
+pub(crate) const LONGEST_SETTING: usize = 8 << 10;
+pub(crate) const MOST_NAMESERVERS: usize = 16;
+
+const PROVIDER_ID: &str = "1 to 63 of the characters a-z, 0-9 and -; not `kinds` and not `domain`.";
+
+pub(crate) fn provider_id() -> Schema {
+    text(PROVIDER_ID, "^[a-z0-9-]{1,63}$".to_owned()).into()
+}
+
+pub(super) fn provider_id_or_null() -> Schema {
+    or_null(text(PROVIDER_ID, "^[a-z0-9-]{1,63}$".to_owned()))
+}
+
+pub(super) fn provider_kind() -> Schema {
+    text("Its kind, one of `/api/dns/kinds`.", "^[a-z0-9_-]{1,32}$".to_owned()).into()
+}
+
+pub(super) fn provider_settings_or_null() -> Schema {
+    texts("Settings by name. Credentials may stand here as well.", ObjectBuilder::new())
+}
+
+pub(super) fn provider_credentials_or_null() -> Schema {
+    let why = "Credentials by name. They are sealed and never shown.";
+    texts(why, ObjectBuilder::new().write_only(true))
+}
+
+fn texts(why: &str, object: ObjectBuilder) -> Schema {
+    let value = ObjectBuilder::new().schema_type(Type::String).max_length(Some(LONGEST_SETTING));
+    let name = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z0-9_]{1,64}$"));
+    object
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .description(Some(why))
+        .additional_properties(Some(value))
+        .property_names(Some(name.build()))
+        .max_properties(Some(MOST_SETTINGS))
+        .into()
+}
+
+pub(super) fn nameservers_or_null() -> Schema {
+    let why =
+        "Which name servers to ask whether a value has arrived; empty: those that the zone names.";
+    let octet = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+    let item = text(
+        "An address and a port, 53 when left out; an IPv6 address with a port in brackets.",
+        format!("^{octet}(\\.{octet}){{3}}(:{PORT})?$"),
+    );
+    ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .description(Some(why))
+        .items(item.build())
+        .max_items(Some(MOST_NAMESERVERS))
+        .unique_items(true)
+        .into()
 }

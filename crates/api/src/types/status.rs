@@ -24,6 +24,10 @@ pub struct StatusView {
     pub certificates_due: usize,
     /// The first 100 of those, soonest end first.
     pub due: Vec<CertificateDue>,
+    /// For how many names the last attempt to get a certificate failed.
+    pub certificates_failing: usize,
+    /// The first 100 of those, by name.
+    pub failing: Vec<CertificateFailing>,
 }
 
 /// The shared store.
@@ -155,6 +159,40 @@ pub struct CertificateDue {
     pub not_after: String,
 }
 
+/// A name for which the last attempt to get a certificate failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateFailing {
+    /// The name.
+    pub name: String,
+    /// How many attempts failed in a row.
+    pub failures: u32,
+    /// How far the last one came.
+    pub stage: String,
+    /// What kind of failure it was.
+    pub code: String,
+    /// The same for people.
+    pub detail: String,
+    /// What to do about it.
+    pub action: String,
+    /// When it is tried again (RFC 3339).
+    #[schema(required = true, format = DateTime)]
+    pub retry_at: Option<String>,
+}
+
+impl From<control::CertificateFailing> for CertificateFailing {
+    fn from(one: control::CertificateFailing) -> Self {
+        Self {
+            name: one.name,
+            failures: one.failures,
+            action: super::cert::action(&one.code).to_owned(),
+            stage: one.stage,
+            code: one.code,
+            detail: one.detail,
+            retry_at: one.retry_at.map(|at| at.to_string()),
+        }
+    }
+}
+
 impl From<control::Status> for StatusView {
     fn from(status: control::Status) -> Self {
         let due = |one: control::CertificateDue| CertificateDue {
@@ -173,6 +211,8 @@ impl From<control::Status> for StatusView {
             certificates: status.certificates,
             certificates_due: status.due,
             due: status.due_list.into_iter().map(due).collect(),
+            certificates_failing: status.failing,
+            failing: status.failing_list.into_iter().map(CertificateFailing::from).collect(),
         }
     }
 }

@@ -6,7 +6,9 @@
 )]
 
 mod accounts;
+mod certificates;
 mod description;
+mod dns;
 mod envelope;
 mod history;
 mod hosts;
