@@ -71,7 +71,8 @@ impl Authority {
 
 async fn create(api: &Api, host: &str, app: &App) {
     let upstream = app.addr().to_string();
-    let host = json!({"host": host, "certificate": "acme", "upstreams": [upstream], "force_https": true});
+    let host =
+        json!({"host": host, "certificate": "acme", "upstreams": [upstream], "force_https": true});
     api.create(&host).await;
 }
 
@@ -122,7 +123,11 @@ async fn a_host_has_a_trusted_certificate_without_a_further_step() {
     create(&system.api, "*.w.gw.test", &app).await;
     println!("DNS-01: after {:?}", served(&authority, &system, "any.w.gw.test").await);
     served(&authority, &system, "w.gw.test").await;
-    assert_eq!(authority.dns.txt("_acme-challenge.w.gw.test"), Vec::<String>::new(), "no stray TXT");
+    assert_eq!(
+        authority.dns.txt("_acme-challenge.w.gw.test"),
+        Vec::<String>::new(),
+        "no stray TXT"
+    );
 
     create(&system.api, "**.d.gw.test", &app).await;
     println!("on demand: after {:?}", served(&authority, &system, "a.d.gw.test").await);
