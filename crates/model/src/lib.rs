@@ -34,8 +34,8 @@ pub use host::{CertificateMode, Host, Upstream, UpstreamError, UpstreamHost, Ups
 pub use name::{HostPattern, Hostname, Label, NameError, is_local_name, normalise_host};
 pub use revision::{ETag, Epoch, Revision, RevisionError};
 pub use rules::{
-    Balance, BasicAuthRules, BreakerRules, DirectoryRules, HeaderRules, HealthRules, HostRules,
-    HstsRules, LimitRules, MaintenanceRules, PathRoute, RateRules, RedirectRules, UpstreamOptions,
+    BasicAuthRules, DirectoryRules, HeaderRules, HostRules, HstsRules, LimitRules,
+    MaintenanceRules, PathRoute, RateRules, RedirectRules,
 };
 pub use secret::Secret;
 pub use timestamp::Timestamp;

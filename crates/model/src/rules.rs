@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostPattern, Upstream};
+use crate::Upstream;
 
 /// What a host does with requests besides passing them to its upstreams in turn. Every part has a default that does
 /// nothing, but for [`HostRules::rewrite_responses`].
@@ -12,9 +12,6 @@ use crate::{HostPattern, Upstream};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HostRules {
-    /// Other names that lead here.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub aliases: Vec<HostPattern>,
     /// The one name to which clients that ask for another are sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canonical: Option<String>,
@@ -42,19 +39,7 @@ pub struct HostRules {
     /// Who may come in, by name and password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuthRules>,
-    /// How requests are shared out among the upstreams.
-    #[serde(skip_serializing_if = "is_default")]
-    pub balance: Balance,
-    /// Weights and roles of upstreams, by address; others have weight 1.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub upstream_options: BTreeMap<String, UpstreamOptions>,
-    /// Asks upstreams from time to time whether they are well.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub health: Option<HealthRules>,
-    /// Leaves an upstream alone that keeps failing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub breaker: Option<BreakerRules>,
-    /// Bounds of requests and connections.
+    /// Bounds of requests.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: LimitRules,
     /// Whether answers that name an upstream name the public URL instead.
@@ -72,18 +57,11 @@ pub struct HostRules {
     /// Whether browsers are told to be strict: no sniffing, no frames elsewhere, short referrers.
     #[serde(skip_serializing_if = "is_default")]
     pub security_headers: bool,
-    /// Whether answers are compressed that the app did not compress.
-    #[serde(skip_serializing_if = "is_default")]
-    pub compression: bool,
-    /// HTML pages in place of the gateway's own, by status (`404`) or class (`5xx`).
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub error_pages: BTreeMap<String, String>,
 }
 
 impl Default for HostRules {
     fn default() -> Self {
         Self {
-            aliases: Vec::new(),
             canonical: None,
             routes: Vec::new(),
             directory: None,
@@ -93,18 +71,12 @@ impl Default for HostRules {
             deny: Vec::new(),
             rate_limit: Vec::new(),
             basic_auth: None,
-            balance: Balance::default(),
-            upstream_options: BTreeMap::new(),
-            health: None,
-            breaker: None,
             limits: LimitRules::default(),
             rewrite_responses: true,
             request_headers: HeaderRules::default(),
             response_headers: HeaderRules::default(),
             hsts: None,
             security_headers: false,
-            compression: false,
-            error_pages: BTreeMap::new(),
         }
     }
 }
@@ -231,109 +203,13 @@ impl Default for BasicAuthRules {
     }
 }
 
-/// How requests are shared out among upstreams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Balance {
-    /// In turn, by weight.
-    #[default]
-    RoundRobin,
-    /// To the one with the fewest requests under way, by weight.
-    LeastRequests,
-    /// Of two by chance to the one with fewer requests under way.
-    RandomTwo,
-    /// Always the same for a client's address.
-    ClientHash,
-    /// Always the same for a browser, by a cookie.
-    Cookie,
-}
-
-/// An upstream's part among the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct UpstreamOptions {
-    /// Its share, 1 to 1000.
-    pub weight: u16,
-    /// Whether it is used only when no other can be.
-    pub backup: bool,
-}
-
-impl Default for UpstreamOptions {
-    fn default() -> Self {
-        Self { weight: 1, backup: false }
-    }
-}
-
-/// How upstreams are asked whether they are well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HealthRules {
-    /// What is asked for.
-    pub path: String,
-    /// How often, in milliseconds.
-    pub interval_ms: u32,
-    /// How long the answer may take, in milliseconds.
-    pub timeout_ms: u32,
-    /// After how many good answers in a row one that was ill is well.
-    pub healthy: u16,
-    /// After how many bad ones one that was well is ill.
-    pub unhealthy: u16,
-    /// The lowest good status.
-    pub status_from: u16,
-    /// The highest good status.
-    pub status_to: u16,
-}
-
-impl Default for HealthRules {
-    fn default() -> Self {
-        Self {
-            path: "/".to_owned(),
-            interval_ms: 10_000,
-            timeout_ms: 2_000,
-            healthy: 2,
-            unhealthy: 3,
-            status_from: 200,
-            status_to: 499,
-        }
-    }
-}
-
-/// When an upstream that keeps failing is left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BreakerRules {
-    /// After how many failures in a row.
-    pub failures: u16,
-    /// For how long, in milliseconds; then one request tries it.
-    pub pause_ms: u32,
-}
-
-impl Default for BreakerRules {
-    fn default() -> Self {
-        Self { failures: 5, pause_ms: 30_000 }
-    }
-}
-
-/// Bounds of requests and connections; what is not given is not bounded.
+/// Bounds of requests; what is not given is not bounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitRules {
     /// The largest body of a request, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<u64>,
-    /// How long an upstream may take to begin its answer, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub answer_timeout_ms: Option<u32>,
-    /// The most connections of one client's address at a time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connections_per_client: Option<u32>,
-    /// The most requests under way at one upstream.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_requests: Option<u32>,
-    /// On how many further upstreams a request may be tried that is safe to repeat.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retries: Option<u8>,
 }
 
 /// Changes to the fields of a message, done in this order: removed, set, added.

@@ -361,12 +361,11 @@ fn rules_read_as_written_and_the_older_fields_have_the_last_word() {
     let mut host = Host::new("a.test".parse().unwrap());
     let plain = survives(&host);
     assert!(!plain.contains_key("gw_rules"), "no rules, no field");
-    let json = r#"{"aliases":["b.test"],"canonical":"a.test","allow":["10.0.0.0/8"],"deny":["10.1.0.0/16"],
+    let json = r#"{"canonical":"a.test","allow":["10.0.0.0/8"],"deny":["10.1.0.0/16"],
         "routes":[{"path":"/api","upstreams":["127.0.0.1:1"],"strip_prefix":true},{"path":"/s","static":{"root":"/srv"}}],
         "rate_limit":[{"requests":5,"burst":7}],"basic_auth":{"users":{"ann":"$2b$10$canary"}},
-        "hsts":{"max_age":60},"request_headers":{"set":{"x-a":"1"},"remove":["x-b"]},"balance":"least_requests",
-        "health":{"path":"/up"},"breaker":{},"limits":{"max_body":10},"rewrite_responses":false,
-        "upstream_options":{"127.0.0.1:1":{"weight":3}},"error_pages":{"5xx":"<p>"},"maintenance":{"retry_after":5}}"#;
+        "hsts":{"max_age":60},"request_headers":{"set":{"x-a":"1"},"remove":["x-b"]},"security_headers":true,
+        "limits":{"max_body":10},"rewrite_responses":false,"maintenance":{"retry_after":5}}"#;
     host.set_rules(serde_json::from_str(json).unwrap());
     let stored = survives(&host);
     assert!(!stored["gw_rules"].contains("canary"));
