@@ -51,8 +51,8 @@ pub(crate) async fn show_cert(
 
 /// Has a certificate of one's own served, instead of what there is.
 ///
-/// It is checked whole: the order of the chain, its dates, its names, and that the key is its own. The host says
-/// `"certificate": "custom"`, or else it is replaced when the next one is due.
+/// It is checked whole: the order of the chain, its dates, its names, and that the key is its own. It is served until it ends; then
+/// the host gets another, unless it says `"certificate": "custom"`.
 #[utoipa::path(put, path = "/api/cert/{name}", tag = "cert", operation_id = "upload_cert",
     params(crate::openapi::CertPath, crate::openapi::WriteQuery, crate::openapi::IfMatchHeader),
     request_body = CertUpload,
