@@ -4,12 +4,16 @@
 #![cfg(test)]
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns::{DnsProvider, Error, Options, Zone};
 use model::Secret;
 use testkit::dns_api::{CREDENTIAL, Dialect, DnsApi, Fault};
+
+mod log;
+
+use log::Log;
 
 /// How long a timeout of 100 ms may take in all on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -300,16 +304,13 @@ async fn credentials_are_in_no_error(row: Row) {
 }
 
 async fn credentials_are_in_no_log(row: Row) {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let everything = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
     // Of this thread, which the scripted server does not run on.
-    let guard = tracing::subscriber::set_default(everything.with_writer(log.clone()).finish());
+    let log = Log::start();
     let subject = Subject::start(row).await;
     subject.api.inject([Fault::ServerError]);
     subject.append("x").await.unwrap();
     subject.remove("x").await.unwrap();
-    drop(guard);
-    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains(row.kind) && log.contains("asked"), "it is a log: {log}");
     assert!(!log.contains(CREDENTIAL), "{log}");
 }

@@ -1,12 +1,16 @@
 //! The contract on real name servers, BIND and Knot: with every algorithm, by UDP and by TCP.
 #![cfg(test)]
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns::{DnsProvider, Error, Options, Zone};
 use model::Secret;
 use testkit::name_server::{NameServer, Software, TsigKey, ZoneFile};
+
+mod log;
+
+use log::Log;
 
 const NAME: &str = "_acme-challenge.example.test";
 
@@ -120,13 +124,10 @@ async fn what_is_not_its_own_is_refused(server: &NameServer) {
 
 #[tokio::test]
 async fn the_secret_is_in_no_log() {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let everything = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
-    let guard = tracing::subscriber::set_default(everything.with_writer(log.clone()).finish());
+    let log = Log::start();
     let server = NameServer::start(Software::Knot, &zones(), &keys()).await;
     provider(&server, &keys()[0], &[]).append_txt(&zone(), NAME, "v").await.unwrap();
-    drop(guard);
-    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     let key = &keys()[0];
     // In base64, as text and as a list of bytes.
     for secret in [key.secret.as_str(), "canary-tsig", "99, 97, 110, 97, 114, 121"] {
