@@ -162,7 +162,7 @@ async fn a_key_is_rsa_where_that_is_wanted() {
     let wanted = Request { key_kind: KeyKind::Rsa2048, ..request("b.test") };
     let record = Issuer::issue(&world.issuer(), &wanted, &world.journal()).await.unwrap();
     world.check(&record, &["b.test"]).await;
-    let key = certs::Entry::new(&record).unwrap().key().key.algorithm();
+    let key = certs::Entry::new(&record).unwrap().key().unwrap().key.algorithm();
     assert_eq!(key, rustls::SignatureAlgorithm::RSA);
 }
 

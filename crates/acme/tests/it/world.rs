@@ -98,7 +98,7 @@ impl World {
     /// That a certificate is for these names and vouched for by the authority, and that nothing else is left of it.
     pub(crate) async fn check(&self, record: &CertRecord, names: &[&str]) {
         let entry = Entry::new(record).unwrap();
-        let mut covered = entry.names().to_vec();
+        let mut covered: Vec<_> = entry.names().iter().map(|name| &**name).collect();
         covered.sort_unstable();
         assert_eq!(covered, names);
         let mut roots = rustls::RootCertStore::empty();
