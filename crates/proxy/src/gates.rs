@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// How many buckets of rate limits a process has; 16 bytes each.
 const BUCKETS: usize = 1 << 18;
+/// How often the path of a directory is looked up, in milliseconds.
+const LOOK_UP_EVERY: u64 = 1_000;
 /// How many passwords are checked at once. Each takes a core for about a fifth of a second.
 const CHECKS: usize = 2;
 /// How long a request waits for its turn to have its password checked.
@@ -52,8 +55,8 @@ pub(crate) struct Gates {
 pub(crate) enum Behind {
     /// Upstreams.
     Upstreams(Arc<Group>),
-    /// A directory.
-    Directory(Directory),
+    /// A directory, and when its path was last looked up, in milliseconds.
+    Directory(Directory, AtomicU64),
     /// A directory that can't be served, and why.
     Closed(String),
 }
@@ -132,7 +135,7 @@ impl Gates {
                 Behind::Upstreams(Arc::new(Group::new(&all, host.upstream_tls)))
             }
             policy::Behind::Directory(rules) => match open(&rules, roots) {
-                Ok(directory) => Behind::Directory(directory),
+                Ok(directory) => Behind::Directory(directory, AtomicU64::new(0)),
                 Err(error) => {
                     let host = &host.pattern;
                     let why = with_causes(&error);
@@ -192,7 +195,12 @@ impl Gates {
             Outcome::Answer(answer) => Err(Refusal::Denied(answer)),
             // Checked just now: it does not come a second time.
             Outcome::Check(_) => Err(Refusal::Denied(self.unauthorised())),
-            Outcome::Go(found) => go(found, target),
+            Outcome::Go(found) => {
+                if let Behind::Directory(directory, looked_up) = found.target {
+                    keep_up(directory, looked_up, state.now).await;
+                }
+                go(found, target)
+            }
         }
     }
 
@@ -229,8 +237,8 @@ fn go<'a>(
 ) -> Result<Next<'a>, Refusal> {
     match found.target {
         // Relative links of its pages would lead beside it.
-        Behind::Directory(_) if found.is_bare => Ok(Next::Answer(with_slash(asked)?)),
-        Behind::Directory(directory) => {
+        Behind::Directory(..) if found.is_bare => Ok(Next::Answer(with_slash(asked)?)),
+        Behind::Directory(directory, _) => {
             Ok(Next::Directory(directory, with_path(asked, &found.path)?))
         }
         Behind::Upstreams(group) => {
@@ -238,6 +246,25 @@ fn go<'a>(
             Ok(Next::Upstreams { group: group.clone(), target, known: found.user.is_some() })
         }
         Behind::Closed(why) => Err(Refusal::NoDirectory(why.clone())),
+    }
+}
+
+/// Looks a directory's path up again when that is some time ago: a release is often made by turning a link. One request
+/// in that time waits for it.
+async fn keep_up(directory: &Directory, looked_up: &AtomicU64, now: Duration) {
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let last = looked_up.load(Ordering::Relaxed);
+    let is_due = now.saturating_sub(last) >= LOOK_UP_EVERY;
+    if !is_due
+        || looked_up.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+    {
+        return;
+    }
+    let again = directory.clone();
+    match tokio::task::spawn_blocking(move || again.refresh()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a directory is served as it was"),
+        Err(error) => tracing::debug!(%error, "a directory was not looked up"),
     }
 }
 
