@@ -35,7 +35,8 @@ pub(crate) async fn explain(
     let method = parameters.text("method", &mut errors).unwrap_or_else(|| "GET".to_owned());
     let method = method.parse().map_err(|_| errors.add("?method", "must be a method")).ok();
     let url = parameters.text("url", &mut errors);
-    let url = url.and_then(|url| url.parse::<Uri>().ok()).filter(|url| url.authority().is_some());
+    let url = url.and_then(|url| url.parse::<Uri>().ok());
+    let url = url.filter(|url| url.authority().is_some() && url.scheme().is_some());
     if url.is_none() {
         errors.add("?url", "must be a URL with a host: https://app.example.com/path");
     }

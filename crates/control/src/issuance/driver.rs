@@ -1,11 +1,11 @@
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::{CertWanted, Revision};
 use runtime::{Activator, Shutdown};
 use store::{Changes, Collection, Lease};
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::Lifecycle;
 use super::attempt::{LEASE, Outcome, attempt};
@@ -35,6 +35,7 @@ pub(crate) struct Driver<'a> {
     agenda: Agenda,
     wishes: VecDeque<String>,
     busy: HashSet<String>,
+    under_way: HashMap<Id, String>,
 }
 
 /// The leases that attempts under way hold, to be given back when they are broken off.
@@ -65,34 +66,36 @@ impl<'a> Driver<'a> {
             agenda: Agenda::default(),
             wishes: VecDeque::new(),
             busy: HashSet::new(),
+            under_way: HashMap::new(),
         }
     }
 
     /// Works until the drain. Attempts under way are then broken off: what they were at stands in the store, and their
     /// leases are given back, so that whoever goes on can do so at once.
     pub(crate) async fn run(mut self, activator: &Activator, shutdown: &Shutdown) {
-        let held = Held::default();
-        {
-            let mut attempts = FuturesUnordered::new();
-            loop {
-                if let Err(error) = self.look_at_changes().await {
-                    tracing::debug!(%error, "certificates can't be looked after now");
-                }
-                for (name, demanded) in self.next_up().await {
-                    let (control, lifecycle, held) = (self.control, self.lifecycle, &held);
-                    attempts.push(async move {
-                        let outcome = attempt(control, lifecycle, held, &name, demanded).await;
-                        (name, outcome)
-                    });
-                }
-                tokio::select! {
-                    Some((name, outcome)) = attempts.next() => self.settle(&name, outcome),
-                    () = activator.woken() => {}
-                    () = self.control.clock().sleep(TURN) => {}
-                    () = shutdown.draining() => break,
-                }
+        let held = Arc::<Held>::default();
+        // Tasks of their own: they and this loop ask the same mirror, and who holds its lock must go on while others wait.
+        let mut attempts = JoinSet::new();
+        loop {
+            if let Err(error) = self.look_at_changes().await {
+                tracing::debug!(%error, "certificates can't be looked after now");
+            }
+            for (name, demanded) in self.next_up().await {
+                let (control, lifecycle) = (self.control.clone(), self.lifecycle.clone());
+                let (held, asked) = (held.clone(), name.clone());
+                let begun = attempts.spawn(async move {
+                    attempt(&control, &lifecycle, &held, &asked, demanded).await
+                });
+                self.under_way.insert(begun.id(), name);
+            }
+            tokio::select! {
+                Some(ended) = attempts.join_next_with_id() => self.settle(ended),
+                () = activator.woken() => {}
+                () = self.control.clock().sleep(TURN) => {}
+                () = shutdown.draining() => break,
             }
         }
+        attempts.shutdown().await;
         let give_back = async {
             for lease in held.take() {
                 if let Err(error) = self.control.store().backend().release(&lease).await {
@@ -188,7 +191,13 @@ impl<'a> Driver<'a> {
         up
     }
 
-    fn settle(&mut self, name: &str, outcome: Result<Outcome, Error>) {
+    fn settle(&mut self, ended: Result<(Id, Result<Outcome, Error>), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(broken) => (broken.id(), Err(Error::Internal(broken.into()))),
+        };
+        let Some(name) = self.under_way.remove(&id) else { return };
+        let name = name.as_str();
         self.busy.remove(name);
         let now = self.control.now();
         let at = due(&self.control.tables(), name).map(|(at, _)| at);
