@@ -8,6 +8,7 @@ use serde_json::Value;
 
 /// A crate's folder and what it may depend on of ours.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("acme", &["model", "certs", "dns", "runtime", "telemetry", "testkit"]),
     ("api", &["model", "control", "telemetry"]),
     ("auth", &["model"]),
     ("bench", &[]),
@@ -18,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["model", "hosttree", "policy", "store", "certs", "dns", "auth", "runtime", "telemetry"],
     ),
     ("discovery", &["model", "store", "certs", "proxy", "runtime", "telemetry"]),
+    ("dns", &["model", "testkit"]),
     (
         "gatewright",
         &[
@@ -64,6 +66,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("hosttree", &[]),
     ("model", &[]),
+    ("policy", &["model", "rewrite"]),
     (
         "proxy",
         &[
@@ -80,6 +83,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("rewrite", &[]),
     ("runtime", &[]),
+    ("static-files", &[]),
     ("store", &["model", "runtime"]),
     ("store-redis", &["store", "model", "telemetry", "testkit"]),
     ("telemetry", &[]),

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking and says what it measured"
 )]
 
+mod acme;
 mod activation;
 mod architecture;
 mod backup;
@@ -20,6 +21,7 @@ mod docs;
 mod drain;
 mod durability;
 mod fleet;
+mod gateway;
 mod history;
 mod http_semantics;
 mod legacy_lua;

@@ -4,6 +4,8 @@
 //! until the drain. A store that can't be reached is no reason not to start: the API answers 503 until it can.
 #![forbid(unsafe_code)]
 
+mod issuing;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use api::LookupSocket;
 use config::{ApiSettings, Listen, StoreUrl};
-use control::{Bootstrap, Control, Cost};
+use control::{Bootstrap, Control, Cost, Lifecycle};
 use futures_util::future::BoxFuture;
 use runtime::{Clock, Shutdown, Tasks};
 use store::{Backend, EmbeddedBackend, Sealer, Store};
@@ -43,10 +45,13 @@ pub struct Shared {
 /// When an embedded store is in use by another process or can't be read. A Redis that is down is no error.
 pub async fn open(settings: &ApiSettings) -> anyhow::Result<Shared> {
     let (common, clock) = (&settings.common, Clock::system());
+    let metrics = Metrics::new();
+    metrics.process_info();
     let backend: Arc<dyn Backend> = match &common.store {
         StoreUrl::Embedded(directory) => Arc::new(EmbeddedBackend::open(directory, clock.clone())?),
         StoreUrl::Redis(url) => {
-            let mut redis = RedisSettings::new(url, &common.key_prefix)?;
+            let redis = RedisSettings::new(url, &common.key_prefix)?;
+            let mut redis = redis.with_metrics(&metrics);
             if let Some(file) = &common.store_root_ca {
                 redis = redis.with_root_ca(file)?;
             }
@@ -58,8 +63,6 @@ pub async fn open(settings: &ApiSettings) -> anyhow::Result<Shared> {
             Arc::new(RedisBackend::connect(&redis).await?)
         }
     };
-    let metrics = Metrics::new();
-    metrics.process_info();
     Ok(Shared { backend, metrics, clock })
 }
 
@@ -71,6 +74,7 @@ pub struct Api {
     listener: TcpListener,
     address: SocketAddr,
     lookup: Option<LookupSocket>,
+    lifecycle: Option<Lifecycle>,
     /// Whoever sees readiness may log in.
     has_users: Arc<AtomicBool>,
 }
@@ -124,8 +128,9 @@ impl Api {
             .with_context(|| format!("can't listen on {} (API_LISTEN)", settings.listen))?;
         let address = listener.local_addr()?;
         let lookup = lookup_socket(&settings)?;
+        let lifecycle = issuing::lifecycle(&settings, &control, &shared.clock)?;
         let has_users = Arc::default();
-        Ok(Self { settings, shared, control, listener, address, lookup, has_users })
+        Ok(Self { settings, shared, control, listener, address, lookup, lifecycle, has_users })
     }
 
     /// Where it listens; the port is the real one.
@@ -163,8 +168,9 @@ impl Api {
         announce: impl Fn(FirstAdmin) + Send,
     ) -> anyhow::Result<()> {
         let tasks = Tasks::new();
-        let Self { settings, shared, control, listener, address, lookup, has_users } = self;
-        tasks.service("control", &shutdown, control.clone().run(shutdown.clone(), None));
+        let Self { settings, shared, control, listener, address, lookup, lifecycle, has_users } =
+            self;
+        tasks.service("control", &shutdown, control.clone().run(shutdown.clone(), lifecycle));
         let draining = shutdown.clone();
         let can_log_in = has_users.clone();
         let parts = api::Parts {

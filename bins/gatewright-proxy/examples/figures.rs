@@ -1,6 +1,6 @@
-//! Measures a proxy's table on a real Redis at growing numbers of plain hosts and prints what it saw: seconds to load,
-//! seconds until a name read early is served, resident bytes per host, processor time of one change, of one reading of
-//! everything spread out, and of writing the last-known-good file.
+//! Measures a proxy's table on a real Redis with that many hosts, every tenth a wildcard, and prints what it saw: seconds to
+//! load, seconds until a name read early is served, resident bytes per host, the time of a lookup, processor time of one
+//! change, of one reading of everything spread out, and of writing the last-known-good file.
 //!
 //! `cargo run --release -p gatewright-proxy --example figures -- 1000000`. For exact memory one size per process. It starts a
 //! `redis-server` of its own on port 16390; a second number chooses another.
@@ -19,6 +19,7 @@ use runtime::{Clock, Shutdown, Tasks};
 use store::{Collection, Expect, Fields, Key, Sealer, Store, Txn};
 
 const CHANGES: usize = 500;
+const LOOKUPS: usize = 200_000;
 
 fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|n| n.parse().ok()).collect();
@@ -63,6 +64,8 @@ async fn measure(port: u16, hosts: usize, dir: &std::path::Path) {
     println!(
         "{hosts} hosts: first page {first:.2?}, load {load:.2?} ({load_processor:.2?} of a core), {bytes} bytes/host"
     );
+    println!("  load average {}", load_average());
+    lookups(&tables, hosts);
 
     let (processor, began) = (processor_time(), Instant::now());
     until(|| dir.join("last-known-good").exists()).await;
@@ -106,8 +109,40 @@ async fn measure(port: u16, hosts: usize, dir: &std::path::Path) {
     tasks.wait().await;
 }
 
+/// One lookup each of names far apart, so that most find their cache lines cold. What the clock costs by itself is taken off.
+fn lookups(tables: &Tables, hosts: usize) {
+    let clock: Vec<_> = (0..LOOKUPS).map(|_| Instant::now().elapsed()).collect();
+    let clock = percentile(clock, 50);
+    let table = tables.snapshot();
+    for (kind, is_wild) in [("plain", false), ("wildcard", true)] {
+        let numbers = (0_usize..).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % hosts);
+        let asked = numbers.filter(|number| (number % 10 == 0) == is_wild).take(LOOKUPS);
+        let asked: Vec<_> = asked.map(|number| name(number).replace('*', "www")).collect();
+        let times = asked.iter().map(|name| {
+            let began = Instant::now();
+            std::hint::black_box(table.lookup(std::hint::black_box(name)));
+            began.elapsed().saturating_sub(clock)
+        });
+        let times: Vec<_> = times.collect();
+        assert!(asked.iter().all(|name| table.lookup(name).is_some()));
+        let (p50, p99) = (percentile(times.clone(), 50), percentile(times, 99));
+        println!(
+            "  lookup, {kind}: p50 {p50:.0?} p99 {p99:.0?}, the clock's {clock:.0?} taken off"
+        );
+    }
+}
+
+fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
+    times.sort_unstable();
+    times[times.len() * percent / 100]
+}
+
+fn load_average() -> String {
+    std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
+}
+
 async fn until(mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(300);
+    let end = Instant::now() + Duration::from_secs(600);
     while !is_so() {
         assert!(Instant::now() < end, "it never came");
         tokio::time::sleep(Duration::from_micros(500)).await;
@@ -143,8 +178,10 @@ fn fill(port: u16, hosts: usize) {
     let mut out = BufWriter::new(stream);
     for number in 0..hosts {
         let name = name(number);
+        let wildcard = name.contains('*').then(|| ["wildcard_matchAny", "true"].map(str::to_owned));
         let mut words = vec!["HSET".to_owned(), format!("proxy_Host_{name}")];
         words.extend(fields(&name, 9000).into_iter().flat_map(|(name, value)| [name, value]));
+        words.extend(wildcard.into_iter().flatten());
         send(&mut out, &words);
         send(&mut out, &["SADD".to_owned(), "proxy_Host".to_owned(), name]);
     }
@@ -163,7 +200,10 @@ fn send(out: &mut impl Write, words: &[String]) {
 }
 
 fn name(number: usize) -> String {
-    format!("app{number}.customer{}.example.com", number % 997)
+    match number % 10 {
+        0 => format!("*.site{number}.customer{}.example.com", number % 997),
+        _ => format!("app{number}.customer{}.example.com", number % 997),
+    }
 }
 
 fn fields(name: &str, port: usize) -> Fields {

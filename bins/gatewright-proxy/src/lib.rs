@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use config::{ProxySettings, StoreUrl};
 use discovery::{Discovery, StateFile};
-pub use proxy::{Addresses, AlsoReady};
+pub use proxy::{Addresses, AlsoReady, Roots};
 use proxy::{Proxy, Surroundings, Tables};
 use runtime::{Clock, Shutdown, Tasks};
 use store::{Backend, EmbeddedBackend, Sealer, Store};
@@ -46,10 +46,13 @@ pub struct Shared {
 /// that is down is no error.
 pub async fn open(settings: &ProxySettings) -> anyhow::Result<Shared> {
     let (common, clock) = (&settings.common, Clock::system());
+    let metrics = Metrics::new();
+    metrics.process_info();
     let backend: Arc<dyn Backend> = match &common.store {
         StoreUrl::Embedded(directory) => Arc::new(EmbeddedBackend::open(directory, clock.clone())?),
         StoreUrl::Redis(url) => {
-            let mut redis = RedisSettings::new(url, &common.key_prefix)?;
+            let redis = RedisSettings::new(url, &common.key_prefix)?;
+            let mut redis = redis.with_metrics(&metrics);
             if let Some(file) = &common.store_root_ca {
                 redis = redis.with_root_ca(file)?;
             }
@@ -61,8 +64,6 @@ pub async fn open(settings: &ProxySettings) -> anyhow::Result<Shared> {
             Arc::new(RedisBackend::connect(&redis).await?)
         }
     };
-    let metrics = Metrics::new();
-    metrics.process_info();
     let access = AccessLog::open(&translate::access_log(settings), &metrics)?;
     Ok(Shared { backend, metrics, access, clock })
 }
@@ -87,7 +88,8 @@ impl DataPlane {
         let plaintext = common.allow_plaintext_secrets || common.cert_key.is_none();
         let sealer = Sealer::new(None, common.cert_key.as_ref(), plaintext)?;
         let store = Store::new(backend, sealer, clock.clone());
-        let tables = Arc::new(Tables::empty(clock.now().into())?);
+        let roots = Roots::new(settings.static_roots.iter().cloned()).context("STATIC_ROOTS")?;
+        let tables = Arc::new(Tables::empty(clock.now().into())?.with_static_roots(roots));
         let around = Surroundings { metrics, access: access.clone(), clock: clock.clone() };
         let proxy = Proxy::bind(translate::proxy(settings)?, tables.clone(), around)?;
         let addresses = proxy.addresses();

@@ -235,6 +235,15 @@ impl Parameters {
         self.take(name, errors)
     }
 
+    /// Every text of this name.
+    pub(crate) fn texts(&mut self, name: &str) -> Vec<String> {
+        let (taken, left) =
+            std::mem::take(&mut self.0).into_iter().partition(|(key, _)| key == name);
+        self.0 = left;
+        let taken: Vec<(String, String)> = taken;
+        taken.into_iter().map(|(_, value)| value).collect()
+    }
+
     /// No parameters at all.
     pub(crate) fn none(self, errors: &mut Errors) {
         self.end(errors);

@@ -125,6 +125,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(backup::export))
         .routes(routes!(backup::import))
         .routes(routes!(system::status))
+        .routes(routes!(system::explain))
         .routes(routes!(system::accept_store))
         .routes(routes!(system::local_root))
         .routes(routes!(system::openapi))

@@ -58,6 +58,31 @@ pub(crate) struct WaitQuery {
     timeout: Option<String>,
 }
 
+/// A request that is only imagined.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExplainQuery {
+    /// Its method.
+    #[param(default = "GET", pattern = "^[A-Z]{1,20}$")]
+    #[expect(dead_code, reason = "describes a parameter")]
+    method: Option<String>,
+    /// What it asks for, with scheme and host.
+    #[param(
+        pattern = "^https?://[a-z0-9-]{1,60}(\\.[a-z0-9-]{1,60}){0,3}/[a-z0-9/]{0,60}$",
+        example = "https://app.example.com/path"
+    )]
+    #[expect(dead_code, reason = "describes a parameter")]
+    url: String,
+    /// The address of the client, behind trusted proxies.
+    #[param(default = "127.0.0.1", format = Ipv4)]
+    #[expect(dead_code, reason = "describes a parameter")]
+    client: Option<String>,
+    /// A field of it, `name:value`; may be given several times.
+    #[param(pattern = "^[a-z][a-z-]{0,30}:[ -~]{0,100}$")]
+    #[expect(dead_code, reason = "describes a parameter")]
+    header: Option<String>,
+}
+
 /// Which writes.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

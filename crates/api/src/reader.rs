@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use control::FieldError;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The most wrong values that one answer names.
 const NAMED: usize = 100;
@@ -75,6 +75,22 @@ impl<'e> Object<'e> {
             None => None,
             Some(Value::Null) => Some(default),
             Some(value) => read(&mut At::new(name, self.errors), value),
+        }
+    }
+
+    /// The members of these names that are there, as they are.
+    pub(crate) fn take_all(&mut self, names: &[&str]) -> Map<String, Value> {
+        let taken = names.iter().filter_map(|name| self.members.remove_entry(*name));
+        taken.collect()
+    }
+
+    /// Names what somebody else found wrong with the members.
+    pub(crate) fn refuse(&mut self, error: control::Error) {
+        match error {
+            control::Error::Invalid { errors } => {
+                errors.into_iter().for_each(|it| self.errors.add(it.pointer, it.detail));
+            }
+            other => self.errors.add("", other),
         }
     }
 

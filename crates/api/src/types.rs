@@ -8,6 +8,7 @@ mod cert;
 mod dns;
 mod history;
 mod host;
+mod rules;
 pub(crate) mod schema;
 mod status;
 mod user;
@@ -23,7 +24,8 @@ pub use dns::{
 };
 pub use history::{FieldChange, HistoryDetail, HistoryEntry, HistoryList, RolledBack};
 pub use host::{
-    Deleted, HostChange, HostCreate, HostList, HostView, LookupAnswer, LookupCandidate,
+    Deleted, ExplainAnswer, ExplainStep, HostChange, HostCreate, HostList, HostView, LookupAnswer,
+    LookupCandidate,
 };
 pub use status::{
     CertificateDue, CertificateFailing, GuardStatus, ProxyGuard, ProxyStatus, Rejected, StatusView,

@@ -114,6 +114,12 @@ pub trait Journal: Send + Sync {
 
     /// How far the order is, for people to see.
     fn reached(&self, stage: Stage);
+
+    /// An authority failed and the next one of the list is asked: a fact to keep. The failure of the last one, or of one after which
+    /// no other is asked, is what [`Issuer::issue`] returns, so that each is told once.
+    fn tried(&self, failure: &Failure) {
+        let _ = failure;
+    }
 }
 
 /// An order under way, with all that must be cleared away after it.

@@ -22,6 +22,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod acme_tls;
 mod entry;
 mod error;
 mod inspect;
@@ -31,6 +32,7 @@ mod server;
 mod table;
 mod upload;
 
+pub use acme_tls::{ACME_TLS, acme_tls_config};
 pub use entry::Entry;
 pub use error::Error;
 pub use inspect::{Description, Inspected, describe, inspect};

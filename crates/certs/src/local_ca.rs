@@ -132,7 +132,7 @@ pub(crate) fn self_signed(now: Timestamp) -> Result<CertifiedKey, Error> {
         .map_err(|source| Error::Pair { name: name.to_owned(), source })
 }
 
-fn set_validity(params: &mut CertificateParams, now: Timestamp, not_after: Timestamp) {
+pub(crate) fn set_validity(params: &mut CertificateParams, now: Timestamp, not_after: Timestamp) {
     params.not_before = (SystemTime::from(now) - BACKDATE).into();
     params.not_after = SystemTime::from(not_after).into();
 }

@@ -46,7 +46,8 @@ impl ResolvesServerCert for Resolver {
         // rustls gives the name in lower case.
         let name = hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name));
         let found = name.and_then(|name| self.0.find(name));
-        Some(found.map_or_else(|| self.0.fallback().clone(), |entry| entry.key().clone()))
+        let ready = found.and_then(|entry| entry.key());
+        Some(ready.unwrap_or_else(|| self.0.fallback().clone()))
     }
 }
 

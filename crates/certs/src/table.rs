@@ -1,10 +1,11 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use hosttree::HostTree;
 use model::{CertRecord, Timestamp};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 
@@ -18,6 +19,7 @@ pub struct CertTable {
     /// By what they cover; `*.base` is kept as `.base`, so that the tail of a name is the key.
     covered: ArcSwap<HostTree<Arc<[Arc<Entry>]>>>,
     records: Mutex<HashMap<String, Arc<Entry>>>,
+    intermediates: Mutex<Shared>,
     fallback: Arc<CertifiedKey>,
     changed: watch::Sender<()>,
 }
@@ -31,6 +33,7 @@ impl CertTable {
         Ok(Self {
             covered: ArcSwap::default(),
             records: Mutex::default(),
+            intermediates: Mutex::default(),
             fallback: Arc::new(local_ca::self_signed(now)?),
             changed: watch::Sender::new(()),
         })
@@ -42,7 +45,13 @@ impl CertTable {
     /// When the record can't serve (see [`Entry::new`]): what was there before stays.
     pub fn apply(&self, name: &str, record: Option<&CertRecord>) -> Result<(), Error> {
         // Read before the lock: it is the slow part, and nothing changes when it fails.
-        let new = record.map(Entry::new).transpose()?.map(Arc::new);
+        let mut new = record.map(Entry::new).transpose()?;
+        let mut shared = self.intermediates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = &mut new {
+            shared.of(entry);
+        }
+        drop(shared);
+        let new = new.map(Arc::new);
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let mut covered = HostTree::clone(&self.covered.load());
         let old = match &new {
@@ -111,6 +120,25 @@ impl CertTable {
 impl fmt::Debug for CertTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CertTable").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// The intermediates of some certificates that came last: authorities have few, and most certificates the same.
+#[derive(Default)]
+struct Shared(VecDeque<Arc<[CertificateDer<'static>]>>);
+
+/// How many chains are compared with.
+const SHARED: usize = 16;
+
+impl Shared {
+    fn of(&mut self, entry: &mut Entry) {
+        for known in &self.0 {
+            entry.share(known);
+        }
+        if !self.0.iter().any(|known| Arc::ptr_eq(known, entry.intermediates())) {
+            self.0.truncate(SHARED - 1);
+            self.0.push_front(entry.intermediates().clone());
+        }
     }
 }
 

@@ -111,7 +111,7 @@ fn leaf(record: &CertRecord) -> CertificateDer<'static> {
 #[test]
 fn the_name_chooses_the_certificate() {
     let world = World::new(&["a.test", "*.a.test", "www.a.test", "10.0.0.1"]);
-    let of = |name: &str| world.table.find(name).unwrap().key().cert[0].clone();
+    let of = |name: &str| world.table.find(name).unwrap().key().unwrap().cert[0].clone();
     for name in ["a.test", "www.a.test", "x.a.test"] {
         assert_eq!(world.served(name).unwrap(), [of(name)], "{name}");
     }

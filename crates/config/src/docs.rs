@@ -12,6 +12,9 @@ pub(crate) fn in_force(program: Program, reader: &Reader<'_>) -> String {
         format!("# {} {}: the settings in force\n", program.name(), env!("CARGO_PKG_VERSION"));
     for setting in SETTINGS.iter().filter(|setting| setting.concerns(program)) {
         let (text, place) = reader.text(setting.name);
+        if !reader.acme().is_empty() && crate::acme::SINGLE.contains(&setting.name) {
+            continue;
+        }
         let source = match (place, setting.default) {
             (Place::Default(_), Default::Profile { .. }) => {
                 format!("default of profile {}", reader.text("PROFILE").0)
@@ -27,6 +30,10 @@ pub(crate) fn in_force(program: Program, reader: &Reader<'_>) -> String {
             text => writeln!(out, "{} = {}  # {source}", setting.key(), shown(setting.name, text)),
         };
     }
+    if program != Program::Proxy {
+        // Behind the settings: in TOML what follows a table belongs to it.
+        out += &crate::acme::shown(&reader.acme());
+    }
     out
 }
 
@@ -40,6 +47,8 @@ pub fn reference() -> String {
          default. A secret may stand in a file of its own instead, named by `--secret-key-file`,\n\
          `GATEWRIGHT_SECRET_KEY_FILE` or `secret_key_file`. Lists are separated by commas; in the file they may be arrays.\n\
          An empty value unsets an optional setting.\n\n\
+         Several ACME authorities, tried in order, stand in the file as tables `[[acme]]` with the keys `directory`, `root_ca`,\n\
+         `email`, `profile`, `eab_kid`, `eab_hmac` or `eab_hmac_file`, in place of the `ACME_…` settings of one.\n\n\
          Unknown keys in the file and unknown flags are errors; an unknown `GATEWRIGHT_` variable is a warning. All errors\n\
          are told at once, with exit code 64. `--check` prints the settings in force and where each comes from.\n\n\
          | setting | value | read by | default | default in `up` |\n|---|---|---|---|---|\n",

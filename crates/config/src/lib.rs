@@ -24,6 +24,7 @@
 //! # Ok::<(), config::Errors>(())
 //! ```
 
+mod acme;
 mod docs;
 mod env;
 mod error;
@@ -35,6 +36,7 @@ mod table;
 mod tests;
 mod values;
 
+pub use acme::{AcmeCa, AcmeChallenge, AcmeKey};
 pub use docs::reference;
 pub use env::Env;
 pub use error::{Errors, Problem};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use model::Secret;
 
+use crate::acme::AcmeTable;
 use crate::error::{Errors, Problem};
 use crate::sources::{Given, Place};
 use crate::table::{Program, SETTINGS};
@@ -13,6 +14,7 @@ use crate::table::{Program, SETTINGS};
 pub(crate) struct Reader<'g> {
     pub(crate) program: Program,
     given: &'g Given,
+    acme: &'g [AcmeTable],
     development: bool,
     problems: Vec<Problem>,
     #[cfg(test)]
@@ -20,10 +22,11 @@ pub(crate) struct Reader<'g> {
 }
 
 impl<'g> Reader<'g> {
-    pub(crate) fn new(program: Program, given: &'g Given) -> Self {
+    pub(crate) fn new(program: Program, given: &'g Given, acme: &'g [AcmeTable]) -> Self {
         let mut reader = Self {
             program,
             given,
+            acme,
             development: false,
             problems: Vec::new(),
             #[cfg(test)]
@@ -91,6 +94,11 @@ impl<'g> Reader<'g> {
         self.optional(name, |text| Ok(Secret::new(text.to_owned())))
     }
 
+    /// The `[[acme]]` tables of the file.
+    pub(crate) fn acme(&self) -> Vec<AcmeTable> {
+        self.acme.to_vec()
+    }
+
     /// Whether a setting was left at its default.
     pub(crate) fn is_default(&self, name: &'static str) -> bool {
         matches!(self.text(name).1, Place::Default(_))
@@ -142,7 +150,8 @@ impl<'g> Reader<'g> {
         }
     }
 
-    fn problem(&mut self, place: &Place, message: &str) {
+    /// Notes a mistake at a place.
+    pub(crate) fn problem(&mut self, place: &Place, message: &str) {
         self.problems.push(Problem { place: place.to_string(), message: message.to_owned() });
     }
 }
@@ -167,7 +176,7 @@ mod tests {
     fn every_declared_setting_is_read_by_its_programs() {
         let given = Given::default();
         for program in [Program::Proxy, Program::Api, Program::Up] {
-            let mut reader = Reader::new(program, &given);
+            let mut reader = Reader::new(program, &given, &[]);
             match program {
                 Program::Proxy => drop(crate::settings::proxy(&mut reader)),
                 Program::Api => drop(crate::settings::api(&mut reader)),

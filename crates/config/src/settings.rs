@@ -1,6 +1,7 @@
 //! The typed settings of each program, and which texts they are read from.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use model::{Secret, Username};
 
+use crate::acme::{self, AcmeCa, AcmeChallenge, AcmeKey};
 use crate::reader::Reader;
 use crate::table::Program;
 use crate::values::{self, Listen, StoreUrl};
@@ -98,6 +100,8 @@ pub struct ProxySettings {
     pub workers: usize,
     /// Peers whose forwarded headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The directories under which shared state may name one to serve, absolute.
+    pub static_roots: Vec<PathBuf>,
     /// The status for an unknown host, 400 to 599.
     pub unknown_host_status: u16,
     /// For a TLS handshake and for a request's head.
@@ -137,6 +141,14 @@ pub struct ApiSettings {
     pub secret_key: Option<Secret<String>>,
     /// The id of the group that may connect to the lookup socket, besides the owner.
     pub lookup_socket_group: Option<u32>,
+    /// The authorities that certificates are got from, in the order in which they are tried; none: from none.
+    pub acme: Vec<AcmeCa>,
+    /// The kind of key of those certificates.
+    pub acme_key: AcmeKey,
+    /// How names are proved, the best way first.
+    pub acme_challenges: Vec<AcmeChallenge>,
+    /// Who is asked for names when the DNS is checked; none: whom the system asks.
+    pub dns_resolvers: Vec<SocketAddr>,
 }
 
 /// The settings of both planes in one process. Their `common` is the same.
@@ -222,6 +234,7 @@ fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySett
     let admin = read.optional("PROXY_ADMIN_LISTEN", values::listen);
     let workers = read.value("WORKERS", values::workers);
     let trusted_proxies = read.list("TRUSTED_PROXIES", values::networks);
+    let static_roots = read.list("STATIC_ROOTS", values::absolute);
     let unknown_host_status = read.value("UNKNOWN_HOST_STATUS", values::error_status);
     let header_timeout = read.value("HEADER_TIMEOUT", values::positive_duration);
     let idle_timeout = read.value("IDLE_TIMEOUT", values::positive_duration);
@@ -246,6 +259,7 @@ fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySett
         admin,
         workers: workers?,
         trusted_proxies: trusted_proxies.into_iter().flatten().collect(),
+        static_roots,
         unknown_host_status: unknown_host_status?,
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,
@@ -269,6 +283,11 @@ fn api_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ApiSettings
     let history_entries = read.value("HISTORY_ENTRIES", values::entries);
     let secret_key = read.optional("SECRET_KEY", key);
     let lookup_socket_group = read.optional("LOOKUP_SOCKET_GROUP", values::group);
+    let acme = acme::authorities(read);
+    let keys = [("ecdsa", AcmeKey::Ecdsa), ("rsa", AcmeKey::Rsa)];
+    let acme_key = read.word("ACME_KEY", &keys);
+    let acme_challenges = read.list("ACME_CHALLENGES", values::challenge);
+    let dns_resolvers = read.list("DNS_RESOLVERS", values::resolver);
     let shared = common.as_ref().is_some_and(|common| matches!(common.store, StoreUrl::Redis(_)));
     let (given, _) = read.text("SECRET_KEY");
     let (plaintext, _) = read.text("ALLOW_PLAINTEXT_SECRETS");
@@ -283,6 +302,10 @@ fn api_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ApiSettings
         history_entries: history_entries?,
         secret_key,
         lookup_socket_group,
+        acme: acme?,
+        acme_key: acme_key?,
+        acme_challenges,
+        dns_resolvers,
     })
 }
 

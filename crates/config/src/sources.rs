@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use toml::de::{DeTable, DeValue};
 
+use crate::acme::{self, AcmeTable};
 use crate::docs;
 use crate::env::Env;
 use crate::error::{Errors, Problem};
@@ -136,7 +137,7 @@ pub(crate) fn from_matches<T>(
     gathered.environment(env);
     gathered.flags(program, matches);
 
-    let mut reader = Reader::new(program, &gathered.given);
+    let mut reader = Reader::new(program, &gathered.given, &gathered.acme);
     let settings = settings(&mut reader);
     let check = matches.get_flag(CHECK).then(|| docs::in_force(program, &reader));
     let settings = reader.finish(settings);
@@ -158,6 +159,8 @@ pub(crate) fn from_matches<T>(
 #[derive(Default)]
 struct Gathered {
     given: Given,
+    /// Tables of the file that are no settings by themselves.
+    acme: Vec<AcmeTable>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -181,6 +184,16 @@ impl Gathered {
         }
         for (key, value) in table.get_ref() {
             let (start, key) = (key.span().start, key.get_ref());
+            if key == "acme" {
+                let mut problems = Vec::new();
+                let mut problem = |place, message| problems.push((place, message));
+                match acme::tables(value.get_ref(), &place, &mut problem) {
+                    Some(tables) => self.acme = tables,
+                    None => problem(place(start, key), "is a list of tables: [[acme]]".to_owned()),
+                }
+                problems.into_iter().for_each(|(place, message)| self.problem(place, message));
+                continue;
+            }
             let (name, is_file) = match find(|setting| setting.key(), key, "_file") {
                 Some(found) => found,
                 None => {
@@ -264,6 +277,7 @@ fn flag(setting: &Setting, long: &str, id: &'static str, help: String) -> Arg {
 /// The clap id of a secret's `-file` flag.
 fn file_id(setting: &Setting) -> &'static str {
     match setting.name {
+        "ACME_EAB_HMAC" => "ACME_EAB_HMAC_FILE",
         "ADMIN_PASSWORD" => "ADMIN_PASSWORD_FILE",
         "CERT_KEY" => "CERT_KEY_FILE",
         _ => "SECRET_KEY_FILE",
@@ -285,7 +299,7 @@ fn find(
 }
 
 /// A TOML value as it would be written in a flag; `None` for what no flag can say.
-fn text_of(value: &DeValue<'_>) -> Option<String> {
+pub(crate) fn text_of(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) => Some(number.to_string()),

@@ -245,3 +245,54 @@ fn legacy_keys_are_on_for_a_redis_of_the_services_only() {
     let (settings, _) = run(up(&[], &Env::default()));
     assert!(!settings.proxy.common.legacy_keys && settings.proxy.common.lookup_socket.is_none());
 }
+
+#[test]
+fn one_authority_comes_from_settings_and_several_from_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = Env::default();
+    let args =
+        |file: &str| vec!["--store=embedded:x".to_owned(), "--config".to_owned(), file.to_owned()];
+    let read = |text: &str, env: &Env| {
+        let args = args(&file(dir.path(), text));
+        api(&args.iter().map(String::as_str).collect::<Vec<_>>(), env)
+    };
+    let (settings, _) = run(read("", &none));
+    assert_eq!(settings.acme.len(), 1);
+    assert!(settings.acme[0].directory.contains("letsencrypt.org"));
+    assert_eq!(settings.acme_challenges.len(), 3);
+    let off = Env::from([("GATEWRIGHT_ACME_DIRECTORY", "off")]);
+    assert_eq!(run(read("", &off)).0.acme, []);
+
+    let two = "acme_key = \"rsa\"\ndns_resolvers = [\"127.0.0.1:5353\", \"::1\"]\n\
+        [[acme]]\ndirectory = \"https://one.test/dir\"\nemail = \"ann@one.test\"\n\
+        [[acme]]\ndirectory = \"https://two.test/dir\"\neab_kid = \"k\"\neab_hmac = \"canary\"\n";
+    let (settings, _) = run(read(two, &none));
+    let names: Vec<_> = settings.acme.iter().map(|ca| ca.directory.as_str()).collect();
+    assert_eq!(names, ["https://one.test/dir", "https://two.test/dir"]);
+    assert_eq!(settings.acme[1].eab.as_ref().unwrap().0, "k");
+    assert_eq!(settings.acme_key, crate::AcmeKey::Rsa);
+    assert_eq!(settings.dns_resolvers[1], "[::1]:53".parse().unwrap());
+    assert!(!format!("{settings:?}").contains("canary"));
+    let path = file(dir.path(), two);
+    let shown = printed(api(&["--check", "--store=embedded:x", "--config", &path], &none));
+    assert!(shown.contains("[[acme]]") && !shown.contains("canary"), "{shown}");
+    run(read(&shown.replace("# eab_hmac is set and not shown", "eab_hmac = \"again\""), &none));
+
+    let both = Env::from([("GATEWRIGHT_ACME_EMAIL", "ann@one.test")]);
+    let told = lines(read(two, &both)).join("\n");
+    assert!(told.contains("GATEWRIGHT_ACME_EMAIL: is given besides [[acme]]"), "{told}");
+    let wrong = "[[acme]]\ndirectory = \"http://one.test\"\n[[acme]]\nemail = \"nobody\"\nurl = 1\n[[acme]]\neab_kid = \"k\"\n";
+    let told = lines(read(wrong, &none)).join("\n");
+    for part in [
+        "line 2 (acme.directory): \"http://one.test\" is no URL",
+        "line 4 (acme.email): \"nobody\" is no e-mail address",
+        "line 5 (acme.url): [[acme]] has no key \"url\"",
+        "a directory is required",
+        "eab_kid and eab_hmac go together",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(lines(read("acme = 3", &none)).join("\n").contains("[[acme]]"));
+    let half = Env::from([("GATEWRIGHT_ACME_EAB_KID", "k")]);
+    assert!(lines(read("", &half)).join("\n").contains("ACME_EAB_HMAC: is required"));
+}

@@ -1,13 +1,15 @@
 //! What single values mean. Every parser says only what is wrong: where it stands and what it is, the reader adds.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use model::Secret;
+
+use crate::AcmeChallenge;
 
 /// A place to listen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,6 +152,37 @@ pub(crate) fn without_password(url: &str) -> String {
 }
 
 /// `10s`, `1500ms`, `2m`, `1h`.
+/// An absolute path without `..`.
+pub(crate) fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
+    if path.is_absolute() && !climbs {
+        Ok(path)
+    } else {
+        Err("is no absolute path without ..".to_owned())
+    }
+}
+
+/// A way to prove a name.
+pub(crate) fn challenge(text: &str) -> Result<AcmeChallenge, String> {
+    match text {
+        "http-01" => Ok(AcmeChallenge::Http01),
+        "tls-alpn-01" => Ok(AcmeChallenge::TlsAlpn01),
+        "dns-01" => Ok(AcmeChallenge::Dns01),
+        _ => Err("is none of http-01, tls-alpn-01, dns-01".to_owned()),
+    }
+}
+
+/// A name server: an address, with a port unless that is 53.
+pub(crate) fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let wrong = || "is no address of a name server: 192.0.2.1, [2001:db8::1]:5353".to_owned();
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => Ok(SocketAddr::new(ip, 53)),
+        Err(_) => text.parse().map_err(|_| wrong()),
+    }
+}
+
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "is no duration like 500ms, 10s, 2m or 1h".to_owned();
     let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;

@@ -3,9 +3,10 @@ use std::time::Duration;
 use auth::Permission;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{
-    CertStatus, CertificateMode, ETag, Host, HostPattern, Revision, Timestamp, Upstream,
-    UpstreamTls,
+    CertStatus, CertificateMode, ETag, Host, HostPattern, HostRules, Revision, Secret, Timestamp,
+    Upstream, UpstreamTls,
 };
+use serde_json::{Map, Value};
 use store::{Collection, Expect, Key, Versioned};
 
 use crate::error::Subject;
@@ -35,6 +36,8 @@ pub struct HostSpec {
     pub certificate: CertificateMode,
     /// Whether it takes part in lookup.
     pub enabled: bool,
+    /// What it does with requests besides. Passwords of basic authentication may be given plain; they are kept as bcrypt hashes.
+    pub rules: HostRules,
 }
 
 /// The part of a [`HostSpec`] that is to change.
@@ -52,6 +55,8 @@ pub struct HostPatch {
     pub certificate: Option<CertificateMode>,
     /// See [`HostSpec::enabled`].
     pub enabled: Option<bool>,
+    /// What is to change of [`HostSpec::rules`], as a merge patch (RFC 7396) of their JSON form.
+    pub rules: Map<String, Value>,
 }
 
 /// The conditions of a write.
@@ -143,6 +148,7 @@ impl Hosts<'_> {
         let now = self.0.now();
         let mut host = Host::new(pattern);
         spec.apply_to(&mut host);
+        self.hash_passwords(&mut host, None).await?;
         host.created_by = Some(actor.username().clone());
         host.created_at = now;
         host.updated_at = now;
@@ -172,7 +178,7 @@ impl Hosts<'_> {
         spec: HostSpec,
         conditions: &Conditions,
     ) -> Result<HostView, Error> {
-        self.update(actor, pattern, conditions, |_| spec.clone()).await
+        self.update(actor, pattern, conditions, |_| Ok(spec.clone())).await
     }
 
     /// Changes a part of a host.
@@ -241,13 +247,15 @@ impl Hosts<'_> {
         actor: &Actor,
         pattern: &HostPattern,
         conditions: &Conditions,
-        change: impl Fn(HostSpec) -> HostSpec,
+        change: impl Fn(HostSpec) -> Result<HostSpec, Error>,
     ) -> Result<HostView, Error> {
         actor.may(Permission::WriteHosts)?;
         let mut attempt = 1;
         loop {
             let Versioned { value: mut host, etag } = self.expected(pattern, conditions).await?;
-            change(HostSpec::of(&host)).apply_to(&mut host);
+            let before = host.rules.clone();
+            change(HostSpec::of(&host))?.apply_to(&mut host);
+            self.hash_passwords(&mut host, before.as_deref()).await?;
             host.updated_at = self.0.now();
             check(&host)?;
             if conditions.dry_run {
@@ -259,6 +267,36 @@ impl Hosts<'_> {
                 Err(error) => return Err(lost_race(error)),
             }
         }
+    }
+
+    /// Puts bcrypt hashes in the place of plain passwords, and those that there were in the place of [`KEPT_PASSWORD`].
+    async fn hash_passwords(
+        &self,
+        host: &mut Host,
+        before: Option<&HostRules>,
+    ) -> Result<(), Error> {
+        let Some(basic) = host.rules.as_mut().and_then(|rules| rules.basic_auth.as_mut()) else {
+            return Ok(());
+        };
+        let had = before.and_then(|rules| rules.basic_auth.as_ref());
+        let mut errors = Vec::new();
+        for (name, password) in &mut basic.users {
+            let pointer = format!("/basic_auth/users/{name}");
+            if password == KEPT_PASSWORD {
+                match had.and_then(|had| had.users.get(name)) {
+                    Some(hash) => password.clone_from(hash),
+                    None => errors.push(FieldError::new(pointer, "has no password yet: give one")),
+                }
+            } else if !password.starts_with("$2") {
+                let plain = Secret::new(std::mem::take(password));
+                match self.0.passwords().hash(plain, &pointer).await {
+                    Ok(hash) => *password = hash.into_exposed(),
+                    Err(Error::Invalid { errors: all }) => errors.extend(all),
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Error::Invalid { errors }) }
     }
 
     /// The host as stored, if it is what the caller expects.
@@ -311,22 +349,26 @@ impl Default for HostSpec {
             force_https: true,
             certificate: CertificateMode::default(),
             enabled: true,
+            rules: HostRules::default(),
         }
     }
 }
 
 impl HostSpec {
     /// This, but for what the patch says.
-    #[must_use]
-    pub fn with(self, patch: HostPatch) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for rules that make no sense.
+    pub fn with(self, patch: HostPatch) -> Result<Self, Error> {
+        Ok(Self {
             upstreams: patch.upstreams.unwrap_or(self.upstreams),
             upstream_tls: patch.upstream_tls.unwrap_or(self.upstream_tls),
             preserve_host: patch.preserve_host.unwrap_or(self.preserve_host),
             force_https: patch.force_https.unwrap_or(self.force_https),
             certificate: patch.certificate.unwrap_or(self.certificate),
             enabled: patch.enabled.unwrap_or(self.enabled),
-        }
+            rules: patched(&self.rules, patch.rules)?,
+        })
     }
 
     fn of(host: &Host) -> Self {
@@ -337,18 +379,72 @@ impl HostSpec {
             force_https: host.force_https,
             certificate: host.certificate,
             enabled: host.enabled,
+            rules: host.rules().clone(),
         }
     }
 
     fn apply_to(self, host: &mut Host) {
-        let Self { upstreams, upstream_tls, preserve_host, force_https, certificate, enabled } =
-            self;
+        let Self {
+            upstreams,
+            upstream_tls,
+            preserve_host,
+            force_https,
+            certificate,
+            enabled,
+            rules,
+        } = self;
         host.upstreams = upstreams;
         host.upstream_tls = upstream_tls;
         host.preserve_host = preserve_host;
         host.force_https = force_https;
         host.certificate = certificate;
         host.enabled = enabled;
+        host.set_rules(rules);
+    }
+}
+
+/// What stands for a password that is there and is not shown; given back, it stays.
+pub const KEPT_PASSWORD: &str = "********";
+
+/// Rules after a merge patch. Each member is read by itself, so that every fault has its place.
+fn patched(rules: &HostRules, patch: Map<String, Value>) -> Result<HostRules, Error> {
+    if patch.is_empty() {
+        return Ok(rules.clone());
+    }
+    // Plain data: JSON can say it.
+    let mut all = serde_json::to_value(rules).unwrap_or_default();
+    merge(&mut all, Value::Object(patch));
+    let Value::Object(members) = all else { return Ok(rules.clone()) };
+    let mut errors = Vec::new();
+    for (name, value) in &members {
+        let alone = Map::from_iter([(name.clone(), value.clone())]);
+        if let Err(error) = serde_json::from_value::<HostRules>(Value::Object(alone)) {
+            errors.push(FieldError::new(format!("/{name}"), error.to_string()));
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Error::Invalid { errors });
+    }
+    serde_json::from_value(Value::Object(members))
+        .map_err(|error| Error::invalid("", error.to_string()))
+}
+
+/// RFC 7396 §2.
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(members) = target.as_object_mut() else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            members.remove(&name);
+        } else {
+            merge(members.entry(name).or_insert(Value::Null), value);
+        }
     }
 }
 
@@ -362,6 +458,9 @@ pub(crate) fn check(host: &Host) -> Result<(), Error> {
         if host.upstreams[..index].contains(upstream) {
             errors.push(FieldError::new(format!("/upstreams/{index}"), "stands there twice"));
         }
+    }
+    if let Err(faults) = policy::compile(host) {
+        errors.extend(faults.into_iter().map(|it| FieldError::new(it.pointer, it.detail)));
     }
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid { errors }) }
 }

@@ -52,6 +52,7 @@ pub(crate) const KINDS: [Kind; 5] = [
         ..Kind::of_record::<User>()
     },
     Kind {
+        secrets: &["gw_basic_auth"],
         // Kept from an older layout, where the name may be one that is none here.
         also: &["created_by"],
         view: host_view,

@@ -43,6 +43,7 @@ mod backoff;
 mod guard;
 mod kept;
 mod lookup;
+mod pace;
 mod replica;
 mod report;
 mod sweep;
@@ -67,11 +68,6 @@ use sweep::Reading;
 const LOOK: Duration = Duration::from_secs(2);
 /// How often everything is read, for changes that nothing told of.
 const RECONCILE: Duration = Duration::from_secs(60);
-/// How many pages of a hasty reading come between two looks at the log.
-const PAGES: usize = 16;
-/// How long a reading that has time rests after a page, as a multiple of what the page took: with a million hosts it takes
-/// minutes and a few percent of a core, with a thousand nobody sees it.
-const REST: u32 = 24;
 
 /// What a proxy says of itself in its report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +91,8 @@ pub struct Settings {
 /// With `CERT_KEY` it is sealed. Without, it holds private keys only if plaintext is allowed, and else no certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateFile {
-    /// Its path; a second one beside it, ending in `.new`, is there while it is written.
+    /// Its path. Beside it are a journal of the changes since it was written, ending in `.journal`, and while it is written
+    /// anew one ending in `.new`.
     pub path: PathBuf,
     /// Whether private keys may stand in it in clear.
     pub plaintext: bool,
@@ -134,7 +131,12 @@ impl Discovery {
         Self {
             // Before anything is read, so that no change falls between.
             hints: store.backend().watch(),
-            replica: Replica::new(store.clone(), tables.clone(), clock.clone()),
+            replica: Replica::new(
+                store.clone(),
+                tables.clone(),
+                clock.clone(),
+                settings.state_file.is_some(),
+            ),
             report: watch::Sender::new(None),
             worth: watch::Sender::new(None),
             restored: None,
@@ -240,6 +242,9 @@ impl Discovery {
             clock: self.clock.clone(),
             worth: self.worth.subscribe(),
             kept: self.restored.clone().flatten(),
+            fresh: self.replica.fresh.clone()?,
+            pending: kept::Gathered::default(),
+            journal: None,
         })
     }
 
@@ -301,7 +306,7 @@ impl Discovery {
                 Reading::Spread => {
                     if std::mem::take(&mut rested) {
                         let took = self.clock.now().duration_since(began).unwrap_or_default();
-                        rest = Box::pin(self.clock.sleep(took * REST));
+                        rest = Box::pin(self.clock.sleep(self.replica.rest(took)));
                     }
                     LOOK
                 }
@@ -312,8 +317,11 @@ impl Discovery {
                 () = &mut rest, if !rested => rested = true,
                 () = &mut reconcile => {
                     reconcile = Box::pin(self.clock.sleep(RECONCILE));
-                    reading = Reading::Spread;
-                    rested = true;
+                    // One that is under way goes on at its pace.
+                    if self.replica.reading() == Reading::No {
+                        reading = Reading::Spread;
+                        rested = true;
+                    }
                 }
             }
         }
@@ -327,15 +335,9 @@ impl Discovery {
         rested: bool,
     ) -> Result<Look, store::Error> {
         let mut look = self.replica.look(reading, touched).await?;
-        let pages = match self.replica.reading() {
-            Reading::Now => PAGES,
-            Reading::Spread => usize::from(rested),
-            Reading::No => 0,
-        };
-        for _ in 0..pages {
-            if self.replica.step().await? == Look::Again {
-                look = Look::Again;
-            }
+        let strides = self.replica.reading() == Reading::Now || rested;
+        if strides && self.replica.stride().await? == Look::Again {
+            look = Look::Again;
         }
         Ok(look)
     }

@@ -10,6 +10,7 @@ use store::{Changes, Collection, Fields, Key, Record, Rejected, Store, StoreAcce
 
 use crate::chain;
 use crate::guard::{self, Doubt};
+use crate::kept::Fresh;
 use crate::sweep::{Reading, Sweep};
 
 /// How many changed records are read at once.
@@ -33,8 +34,12 @@ pub(crate) struct Replica {
     pub(crate) sweep: Option<Sweep>,
     /// Counts sweeps.
     pub(crate) round: u32,
+    /// How many pages the last sweep had.
+    pub(crate) pages: usize,
     /// Counts changes of hosts and certificates.
     changes: u64,
+    /// The same changes, to be kept; none where nothing is kept.
+    pub(crate) fresh: Option<Fresh>,
 }
 
 /// A record that the store has.
@@ -63,8 +68,9 @@ pub(crate) enum Look {
 }
 
 impl Replica {
-    pub(crate) fn new(store: Store, tables: Arc<Tables>, clock: Clock) -> Self {
+    pub(crate) fn new(store: Store, tables: Arc<Tables>, clock: Clock, keeps: bool) -> Self {
         Self {
+            fresh: keeps.then(Fresh::default),
             store,
             tables,
             clock,
@@ -76,6 +82,7 @@ impl Replica {
             alarm: None,
             sweep: None,
             round: 0,
+            pages: 0,
             changes: 0,
         }
     }
@@ -107,6 +114,8 @@ impl Replica {
     /// Says that the tables were filled from elsewhere, and where the store stood then.
     pub(crate) fn restored(&mut self, revision: Revision, accepted_at: Option<Timestamp>) {
         (self.applied, self.accepted_at, self.changes) = (Some(revision), accepted_at, 0);
+        // They come from what is kept.
+        self.fresh.as_ref().map(Fresh::take);
         self.settle();
         self.mark_stale();
     }
@@ -118,7 +127,7 @@ impl Replica {
             let look = self.look(reading, &[]).await?;
             reading = if look == Look::Again { Reading::Now } else { Reading::No };
             while self.sweep.is_some() {
-                if self.step().await? == Look::Again {
+                if self.stride().await? == Look::Again {
                     reading = Reading::Now;
                 }
             }
@@ -280,7 +289,7 @@ impl Replica {
         let Some(fields) = fields else {
             self.rejected.remove(key);
             if self.known.remove(key).is_some_and(|known| known.live) {
-                self.count(key);
+                self.count(key, None);
                 self.take_out(key);
             }
             return;
@@ -297,7 +306,7 @@ impl Replica {
         match self.take_over(key, fields) {
             Ok(()) => {
                 self.rejected.remove(key);
-                self.count(key);
+                self.count(key, Some(fields));
                 live = true;
             }
             Err(reason) => {
@@ -308,9 +317,12 @@ impl Replica {
         self.known.insert(key.clone(), Known { content, live, round });
     }
 
-    fn count(&mut self, key: &Key) {
+    fn count(&mut self, key: &Key, fields: Option<&Fields>) {
         if matches!(key.collection, Collection::Cert | Collection::Host) {
             self.changes += 1;
+            if let Some(fresh) = &self.fresh {
+                fresh.add(key, fields);
+            }
         }
     }
 
@@ -318,7 +330,8 @@ impl Replica {
         match key.collection {
             Collection::Host => {
                 let host = self.parse::<Host>(key, fields)?;
-                self.tables.apply_host(&host.pattern.clone(), Some(host));
+                let applied = self.tables.apply_host(&host.pattern.clone(), Some(host));
+                applied.map_err(|error| chain(&error))?;
             }
             Collection::Cert => {
                 let cert = self.parse::<CertRecord>(key, fields)?;
@@ -346,7 +359,8 @@ impl Replica {
         // The id of what was taken over is its pattern or name.
         let Ok(pattern) = key.id.parse::<HostPattern>() else { return };
         if key.collection == Collection::Host {
-            return self.tables.apply_host(&pattern, None);
+            // Only one with rules can fail.
+            return drop(self.tables.apply_host(&pattern, None));
         }
         if let Err(error) = self.tables.apply_cert(&pattern, None) {
             tracing::warn!(%key, error = chain(&error), "a certificate can't be taken out");

@@ -1,16 +1,25 @@
 //! Reading everything, page by page: for the first load, after a gap, and now and then for what nothing told of.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use model::{Revision, Timestamp};
 use store::{Collection, Key, ScanPage};
 use tokio::task::JoinSet;
 
 use crate::guard::{self, Doubt};
+use crate::pace::Pace;
 use crate::replica::{Look, Replica};
 
-/// What the data plane needs of the store.
+/// What the data plane needs of the store. A page of each is read in turn: hosts and their certificates come up together.
 const COLLECTIONS: [Collection; 3] = [Collection::Cert, Collection::Challenge, Collection::Host];
-/// How many records a page has at most: room for two batches of Redis' own.
-const PAGE: usize = 1_200;
+/// How many records a page has at most: room for four batches of Redis' own.
+const PAGE: usize = 2_400;
+/// How many pages of a hasty reading are taken over together at most.
+const PAGES: usize = 16;
+/// They are seen once they make the table larger by this part of it: to show a change copies what it shares with what was
+/// shown before, and the first hosts are shown at once.
+const PART: usize = 8;
 /// How many records that a sweep did not show are read at once.
 const READS: usize = 64;
 
@@ -36,11 +45,25 @@ pub(crate) struct Sweep {
     word: Option<Timestamp>,
     /// Whether something may have changed behind it: there will have to be another.
     again: bool,
-    /// Which collection, and where in it.
-    at: usize,
+    /// The collections that are not read to their end, the next one first.
+    parts: VecDeque<Part>,
+    /// How many pages were read.
+    pages: usize,
+    pace: Pace,
+}
+
+/// A collection, and where in it a sweep is.
+struct Part {
+    collection: Collection,
     cursor: Option<String>,
-    /// The page there, when it is being fetched while the one before is taken over.
+    /// The page there, when it is being fetched while others are taken over.
     ahead: JoinSet<Result<ScanPage, store::Error>>,
+}
+
+impl Part {
+    fn new(collection: Collection) -> Self {
+        Self { collection, cursor: None, ahead: JoinSet::new() }
+    }
 }
 
 impl Sweep {
@@ -78,15 +101,21 @@ impl Replica {
             moves,
             word,
             again: false,
-            at: 0,
-            cursor: None,
-            ahead: JoinSet::new(),
+            parts: COLLECTIONS.map(Part::new).into(),
+            pages: 0,
+            pace: Pace::default(),
         });
     }
 
     /// Whether everything is being read, and how.
     pub(crate) fn reading(&self) -> Reading {
         self.sweep.as_ref().map_or(Reading::No, |sweep| sweep.reading)
+    }
+
+    /// How long the sweep rests after a page that took so long.
+    pub(crate) fn rest(&mut self, took: Duration) -> Duration {
+        let Some(sweep) = &mut self.sweep else { return Duration::ZERO };
+        sweep.pace.rest(took, self.pages.saturating_sub(sweep.pages))
     }
 
     /// Has another sweep follow the one under way, if there is one.
@@ -96,28 +125,51 @@ impl Replica {
         }
     }
 
-    /// Reads the next page of the sweep and takes it over; after the last one what is gone is taken out. Cancel safe.
-    pub(crate) async fn step(&mut self) -> Result<Look, store::Error> {
-        let Some(sweep) = &mut self.sweep else { return Ok(Look::Done) };
-        let Some(&collection) = COLLECTIONS.get(sweep.at) else { return self.finish().await };
-        let backend = self.store.backend();
-        let page = match sweep.ahead.join_next().await {
-            Some(Ok(page)) => page?,
-            _ => backend.scan(collection, sweep.cursor.as_deref(), PAGE).await?,
+    /// Reads the next pages of a sweep that is hasty, or the next one, and has them seen together; after the last one what is
+    /// gone is taken out. Cancel safe.
+    pub(crate) async fn stride(&mut self) -> Result<Look, store::Error> {
+        let pages = match self.reading() {
+            Reading::Now => (self.tables.hosts() / (PAGE * PART)).clamp(1, PAGES),
+            Reading::Spread => 1,
+            Reading::No => 0,
         };
-        sweep.at += usize::from(page.next.is_none());
-        sweep.cursor.clone_from(&page.next);
-        if let (Some(cursor), Reading::Now) = (page.next, sweep.reading) {
-            let backend = backend.clone();
-            sweep.ahead.spawn(async move { backend.scan(collection, Some(&cursor), PAGE).await });
-        }
         let tables = self.tables.clone();
         let together = tables.hold();
+        for _ in 0..pages {
+            self.step().await?;
+        }
+        // What the tables are then said to show has to be seen.
+        drop(together);
+        match &self.sweep {
+            Some(sweep) if sweep.parts.is_empty() => self.finish().await,
+            _ => Ok(Look::Done),
+        }
+    }
+
+    /// Reads the next page, if there is one, and takes it over.
+    async fn step(&mut self) -> Result<(), store::Error> {
+        let Some(sweep) = &mut self.sweep else { return Ok(()) };
+        let Some(part) = sweep.parts.front_mut() else { return Ok(()) };
+        let (backend, collection) = (self.store.backend(), part.collection);
+        let page = match part.ahead.join_next().await {
+            Some(Ok(page)) => page?,
+            _ => backend.scan(collection, part.cursor.as_deref(), PAGE).await?,
+        };
+        sweep.pages += 1;
+        let part = sweep.parts.pop_front();
+        if let (Some(mut part), Some(cursor)) = (part, page.next) {
+            part.cursor = Some(cursor.clone());
+            if sweep.reading == Reading::Now {
+                let backend = backend.clone();
+                part.ahead
+                    .spawn(async move { backend.scan(collection, Some(&cursor), PAGE).await });
+            }
+            sweep.parts.push_back(part);
+        }
         for (id, fields) in page.records {
             self.apply(&Key::new(collection, id), Some(&fields));
         }
-        drop(together);
-        Ok(Look::Done)
+        Ok(())
     }
 
     /// What the sweep did not show is probably gone; a read says so for certain.
@@ -129,7 +181,9 @@ impl Replica {
             self.sweep = None;
             return Ok(Look::Again);
         }
-        let again = self.sweep.take().is_some_and(|sweep| sweep.again);
+        let ended = self.sweep.take();
+        self.pages = ended.as_ref().map_or(0, |sweep| sweep.pages);
+        let again = ended.is_some_and(|sweep| sweep.again);
         let first = self.applied.is_none();
         if moves {
             self.applied = Some(revision.clone());

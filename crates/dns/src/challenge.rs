@@ -12,7 +12,11 @@ const MAX_CNAMES: usize = 8;
 /// [`Error::Refused`] when the chain is a loop or too long: nobody can follow it. [`Error::Unreachable`] when a resolver does
 /// not answer: to guess that there is no CNAME would cost a failed validation, of which authorities allow few.
 pub async fn challenge_target(resolver: &Resolver, name: &str) -> Result<String, Error> {
-    follow(&challenge_name(name), async |name| resolver.cname(name).await).await
+    let mut chain = Chain::from(challenge_name(name));
+    while let Some(next) = resolver.cname(chain.end()).await? {
+        chain.follow(next)?;
+    }
+    Ok(chain.0.pop().unwrap_or_default())
 }
 
 /// `_acme-challenge.<name>`, the wildcard label dropped (RFC 8555 §8.4): lower case, no dot at the end.
@@ -22,23 +26,30 @@ pub fn challenge_name(name: &str) -> String {
     format!("_acme-challenge.{}", name.to_ascii_lowercase())
 }
 
-async fn follow(
-    start: &str,
-    mut cname: impl AsyncFnMut(&str) -> Result<Option<String>, Error>,
-) -> Result<String, Error> {
-    let mut seen = vec![start.to_owned()];
-    let mut at = start.to_owned();
-    while let Some(next) = cname(&at).await? {
-        if seen.contains(&next) {
+/// The names that CNAMEs have led over; never empty. Not a function that takes a lookup: a future that holds an async closure
+/// can't be sent between threads.
+struct Chain(Vec<String>);
+
+impl Chain {
+    fn from(start: String) -> Self {
+        Self(vec![start])
+    }
+
+    fn end(&self) -> &str {
+        self.0.last().map_or("", String::as_str)
+    }
+
+    fn follow(&mut self, next: String) -> Result<(), Error> {
+        let start = &self.0[0];
+        if self.0.contains(&next) {
             return Err(refused(format!("the CNAMEs of {start} lead back to {next}")));
         }
-        if seen.len() > MAX_CNAMES {
+        if self.0.len() > MAX_CNAMES {
             return Err(refused(format!("more than {MAX_CNAMES} CNAMEs from {start}")));
         }
-        seen.push(next.clone());
-        at = next;
+        self.0.push(next);
+        Ok(())
     }
-    Ok(at)
 }
 
 fn refused(message: String) -> Error {
@@ -55,22 +66,28 @@ mod tests {
         assert_eq!(challenge_name("example.com."), "_acme-challenge.example.com");
     }
 
-    #[tokio::test]
-    async fn cnames_are_followed_to_their_end_and_no_further() {
-        let table = |pairs: Vec<(String, String)>| {
-            async move |name: &str| {
-                Ok(pairs.iter().find(|(from, _)| from == name).map(|(_, to)| to.clone()))
-            }
+    #[test]
+    fn cnames_are_followed_to_their_end_and_no_further() {
+        let walk = |names: &[&str]| {
+            let mut chain = Chain::from(names[0].to_owned());
+            let steps = names[1..].iter().try_for_each(|next| chain.follow((*next).to_owned()));
+            steps.map(|()| chain.end().to_owned())
         };
-        let chain = |n: usize| (0..n).map(|i| (format!("n{i}"), format!("n{}", i + 1))).collect();
-        assert_eq!(follow("n0", table(chain(0))).await.unwrap(), "n0");
-        assert_eq!(follow("n0", table(chain(2))).await.unwrap(), "n2");
-        assert_eq!(follow("n0", table(chain(MAX_CNAMES))).await.unwrap(), "n8");
-        let long = follow("n0", table(chain(MAX_CNAMES + 1))).await.unwrap_err();
-        assert_eq!(long.to_string(), "DNS refuses: more than 8 CNAMEs from n0");
-        let mut circle: Vec<_> = chain(2);
-        circle.push(("n2".into(), "n1".into()));
-        let error = follow("n0", table(circle)).await.unwrap_err();
+        let long = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"];
+        assert_eq!(walk(&long[..1]).unwrap(), "n0");
+        assert_eq!(walk(&long[..3]).unwrap(), "n2");
+        assert_eq!(walk(&long[..=MAX_CNAMES]).unwrap(), "n8");
+        let error = walk(&long).unwrap_err();
+        assert_eq!(error.to_string(), "DNS refuses: more than 8 CNAMEs from n0");
+        let error = walk(&["n0", "n1", "n2", "n1"]).unwrap_err();
         assert_eq!(error.to_string(), "DNS refuses: the CNAMEs of n0 lead back to n1");
+    }
+
+    /// What an issuer awaits moves between threads.
+    #[test]
+    fn the_future_can_be_sent() {
+        fn sent(_: &(impl Send + ?Sized)) {}
+        let resolver = Resolver::of(&["127.0.0.1:53".parse().unwrap()]).unwrap();
+        let _ = |name: &str| sent(&challenge_target(&resolver, name));
     }
 }

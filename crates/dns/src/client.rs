@@ -1,14 +1,13 @@
 use std::error::Error as StdError;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::header::{CONTENT_TYPE, DATE, HOST, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -32,6 +31,9 @@ const MAX_BODY: usize = 4 << 20;
 const MAX_WORDS: usize = 300;
 /// How long one address may take to accept a connection: an address of the wrong family must not use up the request's time.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// A second since 1970.
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
@@ -106,7 +108,7 @@ impl Client {
             let pause = match &answered {
                 _ if last => None,
                 Ok(answer) => self.pause_after(answer, tried),
-                Err(_) => Some(self.backoff(tried)),
+                Err(_) => Some(self.options.backoff(tried)),
             };
             let outcome = match &answered {
                 Ok(answer) => answer.status.as_str().to_owned(),
@@ -159,7 +161,11 @@ impl Client {
     pub(crate) fn refusal(&self, answer: &Answer, words: &str) -> Error {
         let provider = self.provider;
         let words = self.words(words);
-        let message = if words.is_empty() { format!("HTTP {}", answer.status) } else { words };
+        let message = match words.as_str() {
+            "" => format!("HTTP {}", answer.status),
+            _ if answer.status.is_server_error() => format!("HTTP {}: {words}", answer.status),
+            _ => words,
+        };
         match answer.status {
             StatusCode::TOO_MANY_REQUESTS => {
                 Error::RateLimited { provider, message, retry_after: retry_after(answer) }
@@ -167,11 +173,9 @@ impl Client {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Error::Credentials { provider, message }
             }
-            status if status.is_server_error() => Error::Unreachable {
-                provider,
-                message: format!("it answers {status}: {message}"),
-                source: None,
-            },
+            status if status.is_server_error() => {
+                Error::Unreachable { provider, message, source: None }
+            }
             _ => Error::Refused { provider, message },
         }
     }
@@ -183,20 +187,12 @@ impl Client {
             return None;
         }
         match retry_after(answer) {
-            Some(wait) => (wait <= self.options.longest_wait).then_some(wait + self.jitter()),
+            Some(wait) => {
+                (wait <= self.options.longest_wait).then_some(wait + self.options.jitter())
+            }
             None if limited => None,
-            None => Some(self.backoff(tried)),
+            None => Some(self.options.backoff(tried)),
         }
-    }
-
-    /// Doubles with every try; half of it by chance, so that many do not come back at once.
-    fn backoff(&self, tried: u32) -> Duration {
-        self.options.pause * 2u32.saturating_pow(tried - 1) / 2 + self.jitter()
-    }
-
-    fn jitter(&self) -> Duration {
-        let chance = RandomState::new().hash_one(()) % 1000;
-        self.options.pause / 2 * u32::try_from(chance).unwrap_or(0) / 1000
     }
 
     async fn try_once(&self, call: &Call) -> Result<Answer, Failure> {
@@ -278,14 +274,19 @@ pub(crate) fn encode(text: &str) -> String {
 }
 
 /// `Retry-After` in seconds, or as a date compared with the answer's own (RFC 9110 §10.2.3), so that no clock of ours is needed.
+/// Without it the second at which DigitalOcean's hourly limit ends.
 fn retry_after(answer: &Answer) -> Option<Duration> {
     let text = |name| answer.headers.get(name).and_then(|it: &HeaderValue| it.to_str().ok());
-    let value = text(RETRY_AFTER)?.trim();
+    let now = || httpdate::parse_http_date(text(DATE)?).ok();
+    let Some(value) = text(RETRY_AFTER).map(str::trim) else {
+        let reset = text(RESET)?.trim().parse().ok()?;
+        return (UNIX_EPOCH + Duration::from_secs(reset)).duration_since(now()?).ok();
+    };
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let at = httpdate::parse_http_date(value).ok()?;
-    let now = httpdate::parse_http_date(text(DATE)?).ok()?;
+    let now = now()?;
     Some(at.duration_since(now).unwrap_or_default())
 }
 
@@ -311,7 +312,7 @@ mod tests {
         Client::new("test", endpoint, HeaderMap::new(), secrets, Options::default()).unwrap()
     }
 
-    fn answer(status: u16, headers: &[(http::HeaderName, &str)]) -> Answer {
+    fn answer(status: u16, headers: &[(HeaderName, &str)]) -> Answer {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
         let status = StatusCode::from_u16(status).unwrap();
         Answer { status, headers: headers.collect(), body: Bytes::new() }
@@ -340,10 +341,11 @@ mod tests {
     #[test]
     fn retry_after_may_be_a_date() {
         let (date, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:51:07 GMT");
-        let after = |headers: &[(http::HeaderName, &str)]| retry_after(&answer(429, headers));
+        let after = |headers: &[(HeaderName, &str)]| retry_after(&answer(429, headers));
         assert_eq!(after(&[(RETRY_AFTER, later), (DATE, date)]), Some(Duration::from_secs(90)));
         assert_eq!(after(&[(RETRY_AFTER, date), (DATE, later)]), Some(Duration::ZERO));
         assert_eq!(after(&[(RETRY_AFTER, "soon")]), None);
+        assert_eq!(after(&[(RESET, "784111867"), (DATE, date)]), Some(Duration::from_secs(90)));
     }
 
     #[test]

@@ -101,3 +101,70 @@ fn answer_to(request: &Message, bytes: &[u8]) -> Option<Reply> {
         && same_question;
     answers.then(|| Reply { bytes: bytes.to_vec(), message })
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::op::Query;
+    use hickory_resolver::proto::rr::{Name, RecordType};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn question() -> (Message, Vec<u8>) {
+        let mut message = Message::query();
+        message.add_query(Query::query(Name::from_ascii("x.test.").unwrap(), RecordType::TXT));
+        let bytes = message.to_vec().unwrap();
+        (message, bytes)
+    }
+
+    fn answer(message: &Message) -> Vec<u8> {
+        message.clone().into_response().to_vec().unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_udp_it_goes_by_tcp() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (message, bytes) = question();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let length = stream.read_u16().await.unwrap();
+            stream.read_exact(&mut vec![0; length.into()]).await.unwrap();
+            let answer = answer(&message);
+            stream.write_u16(answer.len().try_into().unwrap()).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+        };
+        let addr = listener.local_addr().unwrap();
+        let asked = exchange(addr, Transport::UdpThenTcp, &message, &bytes, PATIENCE);
+        let (reply, ()) = tokio::join!(asked, server);
+        assert_eq!(reply.unwrap().bytes, answer(&message));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_to_the_question_is_not_taken() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (message, bytes) = question();
+        let server = async {
+            let mut buffer = [0; 512];
+            let (_, from) = socket.recv_from(&mut buffer).await.unwrap();
+            let mut forged = message.clone();
+            forged.metadata.id = forged.metadata.id.wrapping_add(1);
+            let mut other = message.clone();
+            other.queries[0].set_name(Name::from_ascii("y.test.").unwrap());
+            for bytes in [
+                b"nonsense".to_vec(),
+                bytes.clone(),
+                answer(&forged),
+                answer(&other),
+                answer(&message),
+            ] {
+                socket.send_to(&bytes, from).await.unwrap();
+            }
+        };
+        let addr = socket.local_addr().unwrap();
+        let asked = exchange(addr, Transport::UdpThenTcp, &message, &bytes, PATIENCE);
+        let (reply, ()) = tokio::join!(asked, server);
+        assert_eq!(reply.unwrap().bytes, answer(&message));
+    }
+}

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,10 +7,11 @@ use model::Secret;
 use serde::Serialize;
 
 use crate::form::Form;
-use crate::{DnsProvider, Error, cloudflare};
+use crate::{DnsProvider, Error, cloudflare, digitalocean, duckdns, porkbun, rfc2136};
 
 /// Every kind of provider, in the order in which they are shown. A new one is a file beside the others and a line here.
-static KINDS: &[Kind] = &[cloudflare::KIND];
+static KINDS: &[Kind] =
+    &[cloudflare::KIND, digitalocean::KIND, porkbun::KIND, duckdns::KIND, rfc2136::KIND];
 
 /// Every kind of provider that can be built, for forms and help.
 pub fn kinds() -> &'static [Kind] {
@@ -94,6 +96,19 @@ impl Default for Options {
             pause: Duration::from_millis(500),
             longest_wait: Duration::from_secs(5),
         }
+    }
+}
+
+impl Options {
+    /// How long to wait after this many tries: doubles with each; half of it by chance, so that many do not come back at once.
+    pub(crate) fn backoff(&self, tried: u32) -> Duration {
+        self.pause * 2u32.saturating_pow(tried - 1) / 2 + self.jitter()
+    }
+
+    /// Up to half a pause.
+    pub(crate) fn jitter(&self) -> Duration {
+        let chance = RandomState::new().hash_one(()) % 1000;
+        self.pause / 2 * u32::try_from(chance).unwrap_or(0) / 1000
     }
 }
 

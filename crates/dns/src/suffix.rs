@@ -31,6 +31,12 @@ pub(crate) fn is_within(name: &str, zone: &str) -> bool {
     }
 }
 
+/// The labels of `name` below `zone`, without the dot between; `None` at the zone itself or outside of it.
+pub(crate) fn below<'n>(name: &'n str, zone: &str) -> Option<&'n str> {
+    let rest = name.strip_suffix(zone)?.strip_suffix('.')?;
+    (!rest.is_empty()).then_some(rest)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostPattern, Hostname, Timestamp, Username, is_local_name};
+use crate::{HostPattern, HostRules, Hostname, Timestamp, Username, is_local_name};
 
 /// One public name or pattern and what stands behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Host {
     pub certificate: CertificateMode,
     /// Whether it takes part in lookup.
     pub enabled: bool,
+    /// What it does with requests besides; `None`: what [`HostRules::default`] says.
+    pub rules: Option<Box<HostRules>>,
+    /// Another program guards it in a way that is not known here, and which: nobody is let in.
+    pub foreign_gate: Option<&'static str>,
     /// Who made it.
     pub created_by: Option<Username>,
     /// When it was made.
@@ -42,10 +47,23 @@ impl Host {
             force_https: true,
             certificate: CertificateMode::Auto,
             enabled: true,
+            rules: None,
+            foreign_gate: None,
             created_by: None,
             created_at: Timestamp::from_millis(0),
             updated_at: Timestamp::from_millis(0),
         }
+    }
+
+    /// What it does with requests besides passing them on.
+    pub fn rules(&self) -> &HostRules {
+        static NONE: LazyLock<HostRules> = LazyLock::new(HostRules::default);
+        self.rules.as_deref().unwrap_or(&NONE)
+    }
+
+    /// Sets what it does with requests besides passing them on.
+    pub fn set_rules(&mut self, rules: HostRules) {
+        self.rules = (rules != HostRules::default()).then(|| Box::new(rules));
     }
 
     /// Whether certificates for this host come from the local authority: asked for, or `auto` on a local name.

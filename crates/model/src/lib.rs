@@ -24,6 +24,7 @@ mod cert;
 mod host;
 mod name;
 mod revision;
+mod rules;
 mod secret;
 mod timestamp;
 mod user;
@@ -32,6 +33,10 @@ pub use cert::{CertRecord, CertSource, CertStatus, CertWanted, Challenge};
 pub use host::{CertificateMode, Host, Upstream, UpstreamError, UpstreamHost, UpstreamTls};
 pub use name::{HostPattern, Hostname, Label, NameError, is_local_name, normalise_host};
 pub use revision::{ETag, Epoch, Revision, RevisionError};
+pub use rules::{
+    BasicAuthRules, DirectoryRules, HeaderRules, HostRules, HstsRules, LimitRules,
+    MaintenanceRules, PathRoute, RateRules, RedirectRules,
+};
 pub use secret::Secret;
 pub use timestamp::Timestamp;
 pub use user::{Role, SessionToken, User, Username, UsernameError};

@@ -239,29 +239,33 @@ fn parse(text: &str) -> Result<String, NameError> {
         if !name.is_empty() {
             name.push('.');
         }
-        name.push_str(&parse_label(label).map_err(wrong)?);
+        parse_label(label, &mut name).map_err(wrong)?;
     }
     if name.len() > MAX_NAME { Err(wrong(Why::TooLong)) } else { Ok(name) }
 }
 
-fn parse_label(label: &str) -> Result<String, Why> {
+/// Appends the label as it is compared.
+fn parse_label(label: &str, name: &mut String) -> Result<(), Why> {
     if label.is_empty() {
         return Err(Why::EmptyLabel);
     }
     if matches!(label, "*" | "**") {
-        return Ok(label.to_owned());
+        name.push_str(label);
+        return Ok(());
     }
     if label.contains('*') {
         return Err(Why::PartialWildcard);
     }
-    let ascii = if label.is_ascii() {
-        label.to_ascii_lowercase()
+    let start = name.len();
+    if label.is_ascii() {
+        name.push_str(label);
     } else {
-        idna::domain_to_ascii(label).map_err(|_| Why::Idn)?
-    };
-    if ascii.is_empty() {
-        return Err(Why::Idn);
+        name.push_str(&idna::domain_to_ascii(label).map_err(|_| Why::Idn)?);
     }
+    let Some(ascii) = name.get_mut(start..).filter(|ascii| !ascii.is_empty()) else {
+        return Err(Why::Idn);
+    };
+    ascii.make_ascii_lowercase();
     if ascii.len() > MAX_LABEL {
         return Err(Why::LongLabel);
     }
@@ -271,7 +275,7 @@ fn parse_label(label: &str) -> Result<String, Why> {
     if ascii.starts_with('-') || ascii.ends_with('-') {
         return Err(Why::Hyphen);
     }
-    Ok(ascii)
+    Ok(())
 }
 
 macro_rules! text_type {

@@ -27,6 +27,7 @@ pub(crate) enum Source {
     Nothing,
     Page(Bytes),
     Upstream(UpBody),
+    File(static_files::Body),
 }
 
 impl Reply {
@@ -77,6 +78,10 @@ impl Body for Reply {
             Source::Page(page) if page.is_empty() => Poll::Ready(None),
             Source::Page(page) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(page))))),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Source::File(body) => Pin::new(body).poll_frame(cx).map_err(|source| {
+                let source = source.into();
+                upstream::Error::RequestBody { source }
+            }),
         };
         let Poll::Ready(frame) = polled else { return Poll::Pending };
         self.note(frame.as_ref());
@@ -97,6 +102,7 @@ impl Body for Reply {
             Source::Nothing => true,
             Source::Page(page) => page.is_empty(),
             Source::Upstream(body) => body.is_end_stream(),
+            Source::File(body) => body.is_end_stream(),
         }
     }
 
@@ -105,6 +111,7 @@ impl Body for Reply {
             Source::Nothing => SizeHint::with_exact(0),
             Source::Page(page) => SizeHint::with_exact(page.len() as u64),
             Source::Upstream(body) => body.size_hint(),
+            Source::File(body) => body.size_hint(),
         }
     }
 }
@@ -125,6 +132,8 @@ impl Drop for Reply {
 pub(crate) struct Request {
     inner: Incoming,
     watch: Option<Watch>,
+    /// How many bytes it may still have; `None`: any number.
+    left: Option<u64>,
     ended: bool,
 }
 
@@ -138,15 +147,25 @@ struct Watch {
 #[error("the client sends its request too slowly")]
 pub(crate) struct TooSlow;
 
+/// A body that is larger than its host takes.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body is larger than is allowed")]
+pub(crate) struct TooLarge;
+
 impl Request {
-    /// Watches a body from now on; one that is empty needs no watch.
-    pub(crate) fn new(inner: Incoming, conn: &Rc<Conn>, record: &mut Record) -> Self {
+    /// Watches a body from now on, which may have at most `largest` bytes; one that is empty needs no watch.
+    pub(crate) fn new(
+        inner: Incoming,
+        conn: &Rc<Conn>,
+        record: &mut Record,
+        largest: Option<u64>,
+    ) -> Self {
         let watch = (!inner.is_end_stream()).then(|| {
             let upload = conn.pulse.upload_begins();
             record.uploads(&upload);
             Watch { upload, conn: conn.clone() }
         });
-        Self { inner, watch, ended: false }
+        Self { inner, watch, left: largest, ended: false }
     }
 }
 
@@ -171,6 +190,13 @@ impl Body for Request {
         }
         if let Poll::Ready(None) = &polled {
             self.ended = true;
+        }
+        if let (Some(left), Poll::Ready(Some(Ok(frame)))) = (&mut self.left, &polled) {
+            let more = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match left.checked_sub(more) {
+                Some(rest) => *left = rest,
+                None => return Poll::Ready(Some(Err(TooLarge.into()))),
+            }
         }
         polled.map(|frame| frame.map(|frame| frame.map(scrubbed)))
     }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use model::Hostname;
 use rewrite::{Peer, Scheme};
-use rustls::{ProtocolVersion, SupportedCipherSuite};
+use rustls::server::ClientHello;
+use rustls::{ProtocolVersion, ServerConfig, SupportedCipherSuite};
 use telemetry::Counter;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::matched::Matched;
 use crate::pulse::Pulse;
@@ -76,7 +77,8 @@ pub(crate) async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, remote: S
 pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
     let handshake = Box::pin(handshake(&worker, stream));
     let (result, done) = match handshake.await {
-        Ok(done) => ("ok", Some(done)),
+        Ok(Shaken::Client(stream, tls)) => ("ok", Some((stream, tls))),
+        Ok(Shaken::Authority) => ("challenge", None),
         Err(reason) => (reason, None),
     };
     worker.meters.handshakes.with([result], Counter::inc);
@@ -134,17 +136,30 @@ fn conn(
     })
 }
 
+/// Whom a handshake was with.
+enum Shaken {
+    /// Somebody who will send requests.
+    Client(TlsStream<TcpStream>, Tls),
+    /// An authority: it has seen what it wanted to see, and nothing follows.
+    Authority,
+}
+
 /// Shakes hands, by the certificate for the name asked for. The error says what to count.
-async fn handshake(
-    worker: &Worker,
-    stream: TcpStream,
-) -> Result<(TlsStream<TcpStream>, Tls), &'static str> {
+async fn handshake(worker: &Worker, stream: TcpStream) -> Result<Shaken, &'static str> {
     let patience = worker.settings.timeouts.header;
     let deadline = Instant::now() + patience;
     let hello = LazyConfigAcceptor::new(Default::default(), stream);
     let hello = timeout_at(deadline, hello).await.map_err(|_| "timeout")?.map_err(|_| "failed")?;
     // A name that is no host name can't be routed: such a client gets the fallback certificate.
     let name = hello.client_hello().server_name().and_then(|name| name.parse::<Hostname>().ok());
+    if let Some(name) = &name
+        && asks_for_proof(&hello.client_hello())
+        && let Some(tls) =
+            worker.tables.challenge_tls(name, worker.time.date(worker.time.coarse()).into())
+    {
+        prove(hello, tls, deadline).await?;
+        return Ok(Shaken::Authority);
+    }
     let parked = match &name {
         Some(name) if worker.tables.awaits_cert(name) => park(worker, name).await,
         _ => Duration::ZERO,
@@ -161,7 +176,25 @@ async fn handshake(
         server_name: name,
         certificate,
     };
-    Ok((stream, tls))
+    Ok(Shaken::Client(stream, tls))
+}
+
+/// Whether this is an authority with TLS-ALPN-01, which offers this one protocol (RFC 8737 §3).
+fn asks_for_proof(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|offered| offered.eq([certs::ACME_TLS]))
+}
+
+/// Answers a TLS-ALPN-01 challenge: by the handshake alone, after which the connection is closed (RFC 8737 §3).
+async fn prove(
+    hello: StartHandshake<TcpStream>,
+    tls: Arc<ServerConfig>,
+    deadline: Instant,
+) -> Result<(), &'static str> {
+    let shaken = timeout_at(deadline, hello.into_stream(tls)).await;
+    let mut stream = shaken.map_err(|_| "timeout")?.map_err(|_| "failed")?;
+    // It may have hung up already.
+    let _ = timeout_at(deadline, stream.shutdown()).await;
+    Ok(())
 }
 
 /// Asks for a certificate and waits until it is there, for a bounded time and among a bounded number. Says how long

@@ -40,13 +40,16 @@ pub(crate) fn of_host(host: &Host) -> u64 {
     }
     let mut hash = Fnv::new(b'h').text(host.pattern.as_str());
     for upstream in &host.upstreams {
-        hash = hash.text(&upstream.to_string());
+        hash = hash.shown(format_args!("{upstream}"));
     }
-    let rest = format!(
-        "{:?} {} {} {:?}",
-        host.upstream_tls, host.preserve_host, host.force_https, host.certificate
-    );
-    hash.text(&rest).end()
+    let (tls, certificate) = (host.upstream_tls, host.certificate);
+    let rest = format_args!("{tls:?} {} {} {certificate:?}", host.preserve_host, host.force_https);
+    let hash = hash.shown(rest);
+    // What most hosts don't have leaves the fingerprint as it was.
+    match (&host.rules, host.foreign_gate) {
+        (None, None) => hash.end(),
+        (rules, gate) => hash.shown(format_args!("{rules:?} {gate:?}")).end(),
+    }
 }
 
 pub(crate) fn of_cert(cert: &CertRecord) -> u64 {
@@ -65,6 +68,13 @@ impl Fnv {
         text.bytes().fold(self, Self::byte).byte(0)
     }
 
+    /// As [`Fnv::text`], without making the text.
+    fn shown(mut self, text: fmt::Arguments<'_>) -> Self {
+        // It takes any text.
+        let _ = fmt::Write::write_fmt(&mut self, text);
+        self.byte(0)
+    }
+
     fn byte(self, byte: u8) -> Self {
         Self((self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
@@ -74,6 +84,13 @@ impl Fnv {
         hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         hash ^ (hash >> 31)
+    }
+}
+
+impl fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        *self = text.bytes().fold(Self(self.0), Self::byte);
+        Ok(())
     }
 }
 

@@ -16,6 +16,14 @@ pub enum Error {
     /// A certificate can't serve; the one before it stays.
     #[error("the certificate can't be used")]
     Certificate(#[source] certs::Error),
+    /// The rules of a host can't be decided by; the host stays as it was.
+    #[error("the rules of {host} can't be used: {faults}")]
+    Rules {
+        /// The pattern.
+        host: String,
+        /// Everything that is wrong, each with its place.
+        faults: String,
+    },
     /// TLS could not be set up.
     #[error("TLS can't be set up")]
     Tls(#[source] certs::Error),

@@ -1,55 +1,64 @@
 //! A request on its way to an upstream, and the answer on its way back.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Response, Version};
-use rewrite::Arrival;
+use http::{HeaderValue, Version};
+use http_body::Body;
+use rewrite::{Arrival, Public, Scheme};
 use telemetry::Counter;
-use upstream::{Answer, Error, Outgoing, UpBody, UpgradedIo};
+use upstream::{Answer, Error, Outgoing};
 
-use crate::body::{Request, TooSlow};
+use crate::body::{Request, TooLarge, TooSlow};
 use crate::conn::Conn;
+use crate::gates::{Gates, Group};
 use crate::http2::{self, Respond};
 use crate::incoming::Incoming;
+use crate::matched::Matched;
 use crate::record::Record;
 use crate::respond::Refusal;
-use crate::tables::Route;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What an upstream made of a request.
-pub(crate) enum Forwarded {
-    Response(Response<UpBody>),
-    /// It switched protocols: the answer, and the connection.
-    Switched(Response<()>, UpgradedIo),
-}
-
-/// A request that is to go on.
-pub(crate) struct Arriving<'a> {
-    /// The host it is for, as the client wrote it.
+/// What a request asks for.
+pub(crate) struct Asked {
+    /// The host, as the client wrote it.
     pub(crate) host: HeaderValue,
-    /// What it asks for, in origin form.
+    /// The target in origin form.
     pub(crate) target: PathAndQuery,
-    pub(crate) head: Parts,
-    pub(crate) body: Incoming,
-    /// On HTTP/2, where interim answers go.
-    pub(crate) respond: Option<&'a Respond>,
+    /// Where to.
+    pub(crate) toward: Toward,
 }
 
-/// Sends a request to one of the route's endpoints: to the next ones too, as long as nothing was sent.
+/// Where a request goes, and by which address its answer is to name the host.
+pub(crate) struct Toward {
+    /// How the client came.
+    pub(crate) scheme: Scheme,
+    /// Upstreams of the path's own; `None`: those of the host.
+    pub(crate) group: Option<Arc<Group>>,
+    /// Whether its credentials were for us.
+    pub(crate) known: bool,
+}
+
+/// Sends a request to one of a group's endpoints: to the next ones too, as long as nothing was sent.
+///
+/// On HTTP/2 `respond` is where interim answers go.
 pub(crate) async fn forward(
-    conn: &Rc<Conn>,
+    conn: &Conn,
     record: &mut Record,
-    route: &Route,
-    request: Arriving<'_>,
-) -> Result<Forwarded, Refusal> {
-    let (version, respond) = (request.head.version, request.respond);
-    let mut outgoing = prepare(conn, record, request);
+    matched: &Matched,
+    toward: &Toward,
+    outgoing: &mut Outgoing<Request>,
+    version: Version,
+    respond: Option<&Respond>,
+) -> Result<Answer, Refusal> {
+    let Some(route) = &matched.route else { return Err(Refusal::NoUpstream) };
+    let group = toward.group.as_deref().unwrap_or(&route.group);
     let mut failure = None;
-    for endpoint in conn.worker.upstreams.in_turn(&route.endpoints) {
+    for endpoint in conn.worker.upstreams.in_turn(&group.endpoints) {
         record.goes_to(endpoint);
         if !route.host.preserve_host {
             outgoing.host = Some(endpoint.authority().clone());
@@ -59,10 +68,11 @@ pub(crate) async fn forward(
             None if version == Version::HTTP_11 => conn.pulse.interim.put(status, headers),
             None => {}
         };
-        match conn.worker.upstreams.send(endpoint, &mut outgoing, interim).await {
-            Ok(answer) => {
+        match conn.worker.upstreams.send(endpoint, outgoing, interim).await {
+            Ok(mut answer) => {
                 record.is_answered();
-                return Ok(pass_back(answer));
+                pass_back(&mut answer, matched, group, toward.scheme);
+                return Ok(answer);
             }
             Err(error) => {
                 conn.worker.meters.upstream_errors.with([kind(&error)], Counter::inc);
@@ -77,40 +87,55 @@ pub(crate) async fn forward(
     Err(failure.map_or(Refusal::NoUpstream, refusal))
 }
 
-/// The request as the upstream gets it.
-fn prepare(conn: &Rc<Conn>, record: &mut Record, request: Arriving<'_>) -> Outgoing<Request> {
-    let Arriving { host, target, head, body, .. } = request;
+/// A request as the upstream gets it.
+pub(crate) fn prepare(
+    conn: &Rc<Conn>,
+    record: &mut Record,
+    gates: Option<&Gates>,
+    (host, target): (HeaderValue, PathAndQuery),
+    head: Parts,
+    body: Incoming,
+) -> Result<Outgoing<Request>, Refusal> {
     let Parts { method, version, mut headers, .. } = head;
     let upgrade = match version {
         Version::HTTP_11 => rewrite::requested_upgrade(&headers),
         _ => None,
     };
     rewrite::request(&mut headers, &conn.peer);
+    let largest = gates.and_then(|gates| gates.max_body);
+    if largest.is_some_and(|largest| body.size_hint().lower() > largest) {
+        return Err(Refusal::TooLarge);
+    }
+    if let Some(gates) = gates {
+        gates.change_request(&mut headers);
+    }
     let shared = record.forwarding();
     if shared.is_none() {
         let arrival = Arrival { peer: &conn.peer, scheme: conn.scheme(), host: &host };
         let trusted = &conn.worker.settings.trusted_proxies;
         record.comes_from(rewrite::next_hop(&mut headers, &arrival, trusted));
     }
-    let body = Request::new(body, conn, record);
+    let body = Request::new(body, conn, record, largest);
     let mut outgoing = Outgoing::new(method, target, headers, body);
-    // 32 hexadecimal digits: valid.
-    outgoing.id = HeaderValue::from_str(&record.id().text()).ok().map(|id| (X_REQUEST_ID, id));
+    outgoing.id = Some((X_REQUEST_ID, record.id().digits()));
     outgoing.host = Some(host);
     outgoing.shared = shared;
     outgoing.upgrade = upgrade;
-    outgoing
+    Ok(outgoing)
 }
 
-/// The answer as the client gets it.
-fn pass_back(answer: Answer) -> Forwarded {
+/// Makes an answer what the client gets.
+fn pass_back(answer: &mut Answer, matched: &Matched, group: &Group, scheme: Scheme) {
     match answer {
-        Answer::Response(mut response) => {
+        Answer::Response(response) => {
             rewrite::response(response.headers_mut());
+            if let Some(authority) = matched.public_authority() {
+                let public = Public { scheme, authority };
+                rewrite::answer(response.headers_mut(), &group.internal, &public);
+            }
             *response.version_mut() = Version::HTTP_11;
-            Forwarded::Response(response)
         }
-        Answer::Upgraded(mut response, io) => {
+        Answer::Upgraded(response, _) => {
             let protocol = response.headers().get(UPGRADE).cloned();
             rewrite::response(response.headers_mut());
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -118,7 +143,6 @@ fn pass_back(answer: Answer) -> Forwarded {
                 response.headers_mut().insert(UPGRADE, protocol);
             }
             *response.version_mut() = Version::HTTP_11;
-            Forwarded::Switched(response, io)
         }
     }
 }
@@ -127,6 +151,7 @@ fn refusal(error: Error) -> Refusal {
     match error {
         Error::ConnectTimeout { .. } | Error::ResponseTimeout { .. } => Refusal::TimedOut(error),
         Error::RequestBody { source } if source.is::<TooSlow>() => Refusal::SlowBody,
+        Error::RequestBody { source } if source.is::<TooLarge>() => Refusal::TooLarge,
         Error::RequestBody { source } => Refusal::BrokenBody(source),
         _ => Refusal::BadGateway(error),
     }

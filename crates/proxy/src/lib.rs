@@ -14,7 +14,7 @@
 //! let tables = Arc::new(Tables::new(Arc::new(certs::CertTable::new(clock.now().into())?)));
 //! let mut host = Host::new("*.example.test".parse()?);
 //! host.upstreams.push("127.0.0.1:9000".parse()?);
-//! tables.apply_host(&host.pattern.clone(), Some(host));
+//! tables.apply_host(&host.pattern.clone(), Some(host))?;
 //! tables.set_state(TableState { loaded: true, ..TableState::default() });
 //!
 //! let settings =
@@ -49,11 +49,13 @@ mod downloads;
 mod drive;
 mod error;
 mod forward;
+mod gates;
 mod gather;
 mod gauge;
 mod gone;
 mod guard;
 mod http2;
+mod id;
 mod incoming;
 mod interim;
 mod listen;
@@ -82,6 +84,7 @@ pub use listen::Addresses;
 pub use lookups::Lookups;
 pub use server::{Proxy, Surroundings};
 pub use settings::{Drain, Limits, Listen, MinimumRates, Settings, Timeouts};
+pub use static_files::Roots;
 pub use tables::{Hold, Route, StoreGuard, TableState, Tables};
 pub use upstream::ExchangeKind;
 pub use wanted::Wanted;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::{Host, Hostname};
+use static_files::Roots;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
@@ -28,6 +29,7 @@ const SWEEP: Duration = Duration::from_millis(100);
 pub struct Lookups {
     served: AtomicBool,
     state: Mutex<State>,
+    roots: Roots,
     added: Notify,
 }
 
@@ -49,6 +51,11 @@ struct Entry {
 type Answer = Option<Arc<Route>>;
 
 impl Lookups {
+    /// Serving directories under these roots.
+    pub(crate) fn set_roots(&mut self, roots: Roots) {
+        self.roots = roots;
+    }
+
     /// Says that somebody serves from now on.
     pub fn begin(&self) {
         self.served.store(true, Ordering::Relaxed);
@@ -66,7 +73,14 @@ impl Lookups {
 
     /// Says which host answers a name: none, or one whose record may be used for a while.
     pub fn answer(&self, name: &Hostname, host: Option<Host>) {
-        let answer = host.filter(|host| host.enabled).map(|host| Arc::new(Route::new(host)));
+        let route = host.filter(|host| host.enabled).map(|host| Route::new(host, &self.roots));
+        let answer = route.and_then(|route| match route {
+            Ok(route) => Some(Arc::new(route)),
+            Err(error) => {
+                tracing::warn!(%name, %error, "a host that was looked up can't be served");
+                None
+            }
+        });
         let until = Instant::now() + if answer.is_some() { KNOWN } else { UNKNOWN };
         if let Some(entry) = self.state().names.get_mut(name.as_str()) {
             entry.until = until;

@@ -64,6 +64,12 @@ impl Matched {
         })
     }
 
+    /// The host as the client wrote it, if answers are to name it in the place of an upstream.
+    pub(crate) fn public_authority(&self) -> Option<&str> {
+        let rewrites = self.route.as_ref()?.host.rules().rewrite_responses;
+        std::str::from_utf8(&self.asked).ok().filter(|_| rewrites)
+    }
+
     /// The normalised name, if what the client sent is one.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use http::header::{ACCEPT, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use policy::limit::Fields;
 use telemetry::AccessRecord;
-use upstream::{Endpoint, SharedFields};
+use upstream::{Endpoint, Endpoints, SharedFields};
 
 use crate::conn::Conn;
 use crate::gauge::Flow;
+use crate::id::RequestId;
 use crate::matched::{self, Matched};
 
 /// What the access log and the metrics will say about a request. Dropping it says it, so that every way a request can
@@ -32,6 +34,10 @@ pub(crate) struct Record {
     matched: Option<Rc<Matched>>,
     /// Its place among the route's endpoints. A clone would be counted where all workers write.
     upstream: Option<usize>,
+    /// The endpoints of a path of its own; those of the host are the route's.
+    group: Option<Endpoints>,
+    /// What the client is told of a rate limit.
+    limit: Option<Fields>,
     upstream_time: Option<Duration>,
     upload: Option<Rc<Flow>>,
     status: u16,
@@ -49,7 +55,7 @@ impl Record {
         let header = |name| head.headers.get(name).cloned();
         let logged = conn.worker.logs_access();
         Box::new(Self {
-            id: conn.worker.next_id(),
+            id: conn.worker.ids.next(),
             start,
             method: head.method.clone(),
             target: head.uri.path_and_query().cloned(),
@@ -60,6 +66,8 @@ impl Record {
             client_ip: conn.peer.ip(),
             matched: None,
             upstream: None,
+            group: None,
+            limit: None,
             upstream_time: None,
             upload: None,
             status: 0,
@@ -98,6 +106,24 @@ impl Record {
     /// Who asked, by what trusted proxies say.
     pub(crate) fn comes_from(&mut self, client: IpAddr) {
         self.client_ip = client;
+    }
+
+    /// It goes to endpoints other than the host's.
+    pub(crate) fn goes_among(&mut self, group: &Endpoints) {
+        self.group = Some(group.clone());
+    }
+
+    /// What the client is to be told of a rate limit.
+    pub(crate) fn is_limited(&mut self, limit: Option<Fields>) {
+        self.limit = limit;
+    }
+
+    /// Has the host's rules change the head of the answer.
+    pub(crate) fn change_answer(&mut self, headers: &mut HeaderMap) {
+        let route = self.matched.as_deref().and_then(|matched| matched.route.as_deref());
+        if let Some(gates) = route.and_then(|route| route.gates.as_deref()) {
+            gates.change_answer(headers, self.limit.take(), self.conn.scheme());
+        }
     }
 
     /// The body that is sent upstream.
@@ -172,7 +198,10 @@ impl Drop for Record {
 impl Record {
     fn endpoints(&self) -> &[Endpoint] {
         let route = self.matched.as_deref().and_then(|matched| matched.route.as_deref());
-        route.map_or(&[], |route| route.endpoints.as_slice())
+        match &self.group {
+            Some(group) => group.as_slice(),
+            None => route.map_or(&[], |route| route.endpoints().as_slice()),
+        }
     }
 
     fn log(&self, duration: Duration, read: u64) {
@@ -187,7 +216,7 @@ impl Record {
         };
         worker.log_access(&AccessRecord {
             time: worker.time.date(self.start),
-            request_id: &self.id.text(),
+            request_id: &self.id,
             context,
             client_ip: self.client_ip,
             proto: protocol(self.version),
@@ -203,36 +232,6 @@ impl Record {
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
             error: self.error.as_deref(),
         });
-    }
-}
-
-/// Tells a request from all others, of this process and of others: a random number per worker and a count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RequestId {
-    pub(crate) worker: u64,
-    pub(crate) count: u64,
-}
-
-impl RequestId {
-    /// 32 hexadecimal digits.
-    pub(crate) fn text(self) -> IdText {
-        let mut digits = [0; 32];
-        let number = (u128::from(self.worker) << 64) | u128::from(self.count);
-        for (digit, place) in digits.iter_mut().zip((0..32).rev()) {
-            *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
-        }
-        IdText(digits)
-    }
-}
-
-/// A [`RequestId`] as text.
-pub(crate) struct IdText([u8; 32]);
-
-impl std::ops::Deref for IdText {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 

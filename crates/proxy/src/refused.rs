@@ -18,7 +18,7 @@ pub(crate) fn log(conn: &Conn, status: StatusCode, why: &str, begun: &Begun, wai
     }
     worker.log_access(&AccessRecord {
         time: worker.time.date(worker.time.now()),
-        request_id: &worker.next_id().text(),
+        request_id: &worker.ids.next(),
         context: &matched::access(conn, b"", None),
         client_ip: conn.peer.ip(),
         proto: begun.proto,

@@ -4,8 +4,9 @@ use std::error::Error as _;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
+use policy::Answer;
 use upstream::BoxError;
 
 use crate::record::Record;
@@ -29,6 +30,18 @@ pub(crate) enum Refusal {
     BrokenBody(BoxError),
     /// The host has no upstream.
     NoUpstream,
+    /// The host's rules keep the request out.
+    Denied(Answer),
+    /// Another program guards the host in a way that is not known here: by this field of its record.
+    ForeignGate(&'static str),
+    /// What is to be served can't be: why, for the log.
+    NoDirectory(String),
+    /// The body is larger than the host takes.
+    TooLarge,
+    /// More is to be checked than can be done soon.
+    Busy,
+    /// A file can't be read.
+    Unreadable(static_files::Error),
     /// The upstream can't be reached or makes no sense.
     BadGateway(upstream::Error),
     /// The upstream takes too long.
@@ -38,7 +51,13 @@ pub(crate) enum Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotReady | Self::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::NoUpstream | Self::NoDirectory(_) | Self::Busy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Denied(answer) => answer.status(),
+            Self::ForeignGate(_) => StatusCode::FORBIDDEN,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UnknownHost(status) => *status,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::BadRequest(_) | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
@@ -62,6 +81,24 @@ impl Refusal {
             Self::BrokenBody(_) => ("Bad request", "The request's body can't be read."),
             Self::SlowBody => ("Request timeout", "The request came too slowly."),
             Self::NoUpstream => ("Unavailable", "Nothing serves this site at the moment."),
+            Self::Denied(Answer::Forbidden) => ("Forbidden", "You are not let in here."),
+            Self::Denied(Answer::TooMany(_)) => ("Too many requests", "Try again later."),
+            Self::Denied(Answer::Maintenance(_)) => {
+                ("Maintenance", "This site is being worked on. Please come back later.")
+            }
+            Self::Denied(Answer::Unauthorized(_)) => {
+                ("Unauthorized", "This site asks for a name and a password.")
+            }
+            Self::Denied(_) => ("Bad request", "The path can be read in several ways."),
+            Self::ForeignGate(_) => {
+                ("Forbidden", "This site is guarded in a way that is not known here.")
+            }
+            Self::NoDirectory(_) => {
+                ("Unavailable", "The files of this site can't be served at the moment.")
+            }
+            Self::TooLarge => ("Payload too large", "The request is larger than this site takes."),
+            Self::Busy => ("Unavailable", "Too much is going on at the moment."),
+            Self::Unreadable(_) => ("Internal server error", "A file can't be read."),
             Self::BadGateway(_) => ("Bad gateway", "The app behind this site does not answer."),
             Self::TimedOut(_) => {
                 ("Gateway timeout", "The app behind this site took too long to answer.")
@@ -77,6 +114,13 @@ impl Refusal {
                 .source()
                 .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
             Self::BadRequest(why) => format!("bad request: {why}"),
+            Self::ForeignGate(field) => {
+                format!("{field} guards this host, which is not known here")
+            }
+            Self::NoDirectory(why) => why.clone(),
+            Self::Unreadable(error) => error
+                .source()
+                .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
             _ => self.explanation().0.to_lowercase(),
         }
     }
@@ -87,7 +131,7 @@ impl Refusal {
 pub(crate) fn page(refusal: &Refusal, record: &mut Record) -> Response<Bytes> {
     record.fails(refusal.cause());
     let (status, (title, text)) = (refusal.status(), refusal.explanation());
-    let (code, id) = (status.as_u16(), record.id().text());
+    let (code, id) = (status.as_u16(), record.id());
     let (kind, body) = match record.wants_html() {
         true => ("text/html; charset=utf-8", html(code, title, text, &id)),
         false => {
@@ -99,8 +143,20 @@ pub(crate) fn page(refusal: &Refusal, record: &mut Record) -> Response<Bytes> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    match refusal {
+        Refusal::Denied(Answer::TooMany(seconds)) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
+        }
+        Refusal::Denied(Answer::Maintenance(seconds)) => {
+            seconds.map(|seconds| headers.insert(RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        Refusal::Denied(Answer::Unauthorized(challenge)) => {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        _ => {}
     }
     response
 }

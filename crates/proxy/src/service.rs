@@ -7,15 +7,21 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
+use rewrite::Scheme;
+use static_files::Head;
+use upstream::Answer;
 
 use crate::body::{Reply, Source};
 use crate::conn::Conn;
-use crate::forward::{Arriving, Forwarded, forward};
+use crate::forward::{Asked, Toward, forward, prepare};
+use crate::gates::Next;
 use crate::http2::Respond;
 use crate::incoming::Incoming;
 use crate::matched::Matched;
@@ -31,22 +37,44 @@ const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 /// On HTTP/2 `respond` is where interim answers go.
 pub(crate) async fn answer(
     conn: Rc<Conn>,
-    head: Parts,
+    mut head: Parts,
     body: Incoming,
     respond: Option<&Respond>,
 ) -> Response<Reply> {
     let (version, has_body) = (head.version, !body.is_end_stream());
     let mut record = Record::begin(&conn, &head);
-    let outcome = decide(&conn, &mut record, head, body, respond).await;
+    // Nested futures are copied into one another: the larger one is not nested in this one's decision.
+    let outcome = match decide(&conn, &mut record, &head).await {
+        Ok(Way::Here(page)) => Ok(Outcome::Here(page)),
+        Ok(Way::File(response)) => Ok(Outcome::File(response)),
+        Ok(Way::There(matched, Asked { host, target, toward })) => {
+            if toward.known {
+                // They were for us, and are nobody else's to know.
+                head.headers.remove(AUTHORIZATION);
+            }
+            let gates = matched.route.as_deref().and_then(|route| route.gates.as_deref());
+            match prepare(&conn, &mut record, gates, (host, target), head, body) {
+                Ok(mut outgoing) => {
+                    let (record, outgoing) = (&mut record, &mut outgoing);
+                    let answer =
+                        forward(&conn, record, &matched, &toward, outgoing, version, respond);
+                    answer.await.map(Outcome::There)
+                }
+                Err(refusal) => Err(refusal),
+            }
+        }
+        Err(refusal) => Err(refusal),
+    };
     if has_body && !record.has_upload() {
         conn.pulse.abandons_body();
     }
     let mut response = match outcome {
         Ok(Outcome::Here(response)) => finish(record, response.map(Source::Page)),
-        Ok(Outcome::There(Forwarded::Response(response))) => {
+        Ok(Outcome::There(Answer::Response(response))) => {
             finish(record, response.map(Source::Upstream))
         }
-        Ok(Outcome::There(Forwarded::Switched(response, io))) => {
+        Ok(Outcome::File(response)) => finish(record, response.map(Source::File)),
+        Ok(Outcome::There(Answer::Upgraded(response, io))) => {
             record.answers(response.status());
             if let Some(guard) = &conn.guard {
                 guard.upgraded();
@@ -65,25 +93,31 @@ pub(crate) async fn answer(
     response
 }
 
+/// Who is to answer.
+enum Way {
+    /// We do.
+    Here(Response<Bytes>),
+    /// A directory does.
+    File(Response<static_files::Body>),
+    /// An upstream of this route.
+    There(Rc<Matched>, Asked),
+}
+
 /// What a request comes to when nothing is wrong with it.
 enum Outcome {
     /// An answer of our own.
     Here(Response<Bytes>),
+    /// A file's.
+    File(Response<static_files::Body>),
     /// The upstream's.
-    There(Forwarded),
+    There(Answer),
 }
 
-async fn decide(
-    conn: &Rc<Conn>,
-    record: &mut Record,
-    head: Parts,
-    body: Incoming,
-    respond: Option<&Respond>,
-) -> Result<Outcome, Refusal> {
+async fn decide(conn: &Rc<Conn>, record: &mut Record, head: &Parts) -> Result<Way, Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::NoForwardProxy);
     }
-    let host = host_of(&head)?;
+    let host = host_of(head)?;
     let mut matched = Matched::find(conn, &host);
     if let (None, Some(name)) = (&matched.route, matched.name())
         && let Some(route) = Box::pin(conn.worker.tables.ask(name)).await
@@ -91,9 +125,9 @@ async fn decide(
         matched = matched.with_route(conn, route);
     }
     record.is_for(&matched);
-    let target = target_of(&head)?;
-    if let Some(answer) = challenge(conn, &head, &matched) {
-        return Ok(Outcome::Here(answer));
+    let target = target_of(head)?;
+    if let Some(answer) = challenge(conn, head, &matched) {
+        return Ok(Way::Here(answer));
     }
     let Some(route) = &matched.route else {
         return Err(match conn.worker.tables.state().loaded {
@@ -104,12 +138,28 @@ async fn decide(
     if matched.misdirected {
         return Err(Refusal::Misdirected);
     }
-    if route.host.force_https && !came_by_https(conn, &head) {
-        return Ok(Outcome::Here(to_https(conn, &head.method, &target, &matched)));
+    let by_https = came_by_https(conn, head);
+    let scheme = if by_https { Scheme::Https } else { Scheme::Http };
+    let Some(gates) = &route.gates else {
+        if route.host.force_https && !by_https {
+            return Ok(Way::Here(to_https(conn, &head.method, &target, &matched)));
+        }
+        let toward = Toward { scheme, group: None, known: false };
+        return Ok(Way::There(matched, Asked { host, target, toward }));
+    };
+    match Box::pin(gates.pass(conn, record, &matched, head, &target, by_https)).await? {
+        Next::Answer(answer) => Ok(Way::Here(answer)),
+        Next::Directory(directory, target) => {
+            let (method, headers) = (&head.method, &head.headers);
+            let head = Head { method, path: target.path(), query: target.query(), headers };
+            directory.serve(head).await.map(Way::File).map_err(Refusal::Unreadable)
+        }
+        Next::Upstreams { group, target, known } => {
+            record.goes_among(&group.endpoints);
+            let toward = Toward { scheme, group: Some(group), known };
+            Ok(Way::There(matched, Asked { host, target, toward }))
+        }
     }
-    forward(conn, record, route, Arriving { host, target, head, body, respond })
-        .await
-        .map(Outcome::There)
 }
 
 /// The host a request is for, as the client wrote it: `:authority` or the one `Host` (RFC 9112 §3.2, RFC 9113 §8.3.1).
@@ -195,6 +245,7 @@ fn to_https(
 
 fn finish(mut record: Box<Record>, mut response: Response<Source>) -> Response<Reply> {
     record.answers(response.status());
+    record.change_answer(response.headers_mut());
     // On HTTP/1 hyper keeps the body of a HEAD request's answer to itself; on HTTP/2 nobody does.
     if let (true, Source::Page(page)) = (record.is_head(), response.body()) {
         let length = HeaderValue::from(page.len());

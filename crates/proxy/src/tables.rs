@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use certs::CertTable;
@@ -8,10 +8,13 @@ use hosttree::HostTree;
 use model::{
     CertRecord, CertificateMode, Challenge, Host, HostPattern, Hostname, Revision, Timestamp,
 };
+use rustls::ServerConfig;
+use static_files::Roots;
 use upstream::Endpoints;
 
 use crate::Error;
 use crate::digest::{Digest, of_cert, of_host};
+use crate::gates::{Gates, Group, Live};
 use crate::gone::Gone;
 use crate::lookups::Lookups;
 use crate::wanted::Wanted;
@@ -31,6 +34,8 @@ pub struct Tables {
     wanted: Wanted,
     lookups: Lookups,
     gone: Gone,
+    live: Live,
+    roots: Roots,
     book: Mutex<Book>,
 }
 
@@ -40,14 +45,32 @@ pub struct Route {
     /// The record.
     pub host: Host,
     /// Its upstreams, ready to be connected to.
-    pub endpoints: Endpoints,
+    pub(crate) group: Group,
+    /// What is done with its requests besides; `None`: nothing.
+    pub(crate) gates: Option<Box<Gates>>,
 }
 
 impl Route {
-    /// The route of a host.
-    pub(crate) fn new(host: Host) -> Self {
-        let endpoints = Endpoints::new(&host.upstreams, host.upstream_tls);
-        Self { host, endpoints }
+    /// The route of a host, whose directories are to lie under these roots.
+    ///
+    /// # Errors
+    /// [`Error::Rules`] with everything that is wrong with them.
+    pub(crate) fn new(host: Host, roots: &Roots) -> Result<Self, Error> {
+        let group = Group::new(&host.upstreams, host.upstream_tls);
+        let gates = Gates::new(&host, roots).map_err(|faults| Error::Rules {
+            host: host.pattern.to_string(),
+            faults: faults
+                .iter()
+                .map(|it| format!("{}: {}", it.pointer, it.detail))
+                .collect::<Vec<_>>()
+                .join("; "),
+        })?;
+        Ok(Self { host, group, gates })
+    }
+
+    /// Its upstreams, ready to be connected to.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.group.endpoints
     }
 }
 
@@ -59,6 +82,8 @@ struct Pending {
     /// What the writer keeps it under.
     id: String,
     challenge: Challenge,
+    /// How TLS answers it, made when it is first asked for.
+    tls: Arc<OnceLock<Option<Arc<ServerConfig>>>>,
 }
 
 /// Where the tables stand.
@@ -141,8 +166,23 @@ impl Tables {
             wanted: Wanted::default(),
             lookups: Lookups::default(),
             gone: Gone::default(),
+            live: Live::default(),
+            roots: Roots::default(),
             book: Mutex::default(),
         }
+    }
+
+    /// The same, serving directories under these roots.
+    #[must_use]
+    pub fn with_static_roots(mut self, roots: Roots) -> Self {
+        self.lookups.set_roots(roots.clone());
+        self.roots = roots;
+        self
+    }
+
+    /// What the rules of all hosts share.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
     }
 
     /// As [`Tables::new`], with a certificate table of its own.
@@ -154,14 +194,19 @@ impl Tables {
     }
 
     /// Sets or takes out a host. One that is not enabled is taken out.
-    pub fn apply_host(&self, pattern: &HostPattern, host: Option<Host>) {
+    ///
+    /// # Errors
+    /// [`Error::Rules`] when its rules can't be decided by: what was there before stays.
+    pub fn apply_host(&self, pattern: &HostPattern, host: Option<Host>) -> Result<(), Error> {
+        let hash = host.as_ref().map_or(0, of_host);
+        let route = host.filter(|host| host.enabled).map(|host| Route::new(host, &self.roots));
+        let route = route.transpose()?;
         let mut book = lock(&self.book);
         let held = book.held.take();
         let is_held = held.is_some();
         let Held { mut hosts, mut gone } = held.unwrap_or_else(|| self.unpublished());
-        let hash = host.as_ref().map_or(0, of_host);
-        let old = match host.filter(|host| host.enabled) {
-            Some(host) => hosts.insert(pattern.as_str(), Arc::new(Route::new(host))),
+        let old = match route {
+            Some(route) => hosts.insert(pattern.as_str(), Arc::new(route)),
             None => hosts.remove(pattern.as_str()),
         };
         if old.is_some() && hosts.get(pattern.as_str()).is_none() {
@@ -173,6 +218,7 @@ impl Tables {
         } else {
             self.publish(hosts, &gone);
         }
+        Ok(())
     }
 
     /// Gathers the changes of hosts to come, until the handle is dropped. For one writer at a time, like all changes.
@@ -220,7 +266,7 @@ impl Tables {
             !pending.is_empty()
         });
         if let Some(challenge) = challenge {
-            let pending = Pending { id: id.to_owned(), challenge };
+            let pending = Pending { id: id.to_owned(), challenge, tls: Arc::default() };
             challenges.entry(pending.challenge.token.clone()).or_default().push(pending);
         }
         self.challenges.store(Arc::new(challenges));
@@ -322,6 +368,25 @@ impl Tables {
         let mut pending = challenges.get(token)?.iter().map(|one| &one.challenge);
         pending.find(fits).map(|one| one.key_authorisation.clone())
     }
+
+    /// How to answer a TLS-ALPN-01 challenge for this name, if one is pending; the one that lasts longest (RFC 8737 §3).
+    pub(crate) fn challenge_tls(
+        &self,
+        name: &Hostname,
+        now: Timestamp,
+    ) -> Option<Arc<ServerConfig>> {
+        let challenges = self.challenges.load();
+        let pending = challenges.values().flatten();
+        let fits = |one: &&Pending| one.challenge.domain == *name && one.challenge.expires_at > now;
+        let latest = pending.filter(fits).max_by_key(|one| one.challenge.expires_at)?;
+        // Once per challenge and not per handshake: anybody may ask.
+        let make = || {
+            let made = certs::acme_tls_config(name, &latest.challenge.key_authorisation, now);
+            made.inspect_err(|error| tracing::warn!(%name, %error, "a challenge can't be answered"))
+                .ok()
+        };
+        latest.tls.get_or_init(make).clone()
+    }
 }
 
 /// A poisoned lock is as good as a sound one here: what it guards is only ever replaced whole.
@@ -338,7 +403,7 @@ mod tests {
         let tables = Tables::empty(Timestamp::from_millis(1_790_000_000_000)).unwrap();
         let empty = tables.digest();
         let mut host = Host::new("*.a.test".parse().unwrap());
-        let apply = |host: &Host| tables.apply_host(&host.pattern, Some(host.clone()));
+        let apply = |host: &Host| tables.apply_host(&host.pattern, Some(host.clone())).unwrap();
         apply(&host);
         let (first, generation) = (tables.digest(), tables.generation());
         assert_ne!(first, empty);
@@ -392,7 +457,7 @@ mod tests {
         let tables = Tables::empty(Timestamp::from_millis(1_790_000_000_000)).unwrap();
         let apply = |name: &str, there: bool| {
             let host = Host::new(name.parse().unwrap());
-            tables.apply_host(&host.pattern.clone(), there.then_some(host));
+            tables.apply_host(&host.pattern.clone(), there.then_some(host)).unwrap();
         };
         apply("a.test", true);
         let generation = tables.generation();
@@ -415,13 +480,13 @@ mod tests {
         let name: Hostname = "x.a.test".parse().unwrap();
         assert!(!tables.awaits_cert(&name));
         let mut host = Host::new("*.a.test".parse().unwrap());
-        tables.apply_host(&host.pattern.clone(), Some(host.clone()));
+        tables.apply_host(&host.pattern.clone(), Some(host.clone())).unwrap();
         assert!(tables.awaits_cert(&name));
         host.certificate = CertificateMode::None;
-        tables.apply_host(&host.pattern.clone(), Some(host.clone()));
+        tables.apply_host(&host.pattern.clone(), Some(host.clone())).unwrap();
         assert!(!tables.awaits_cert(&name));
         host.certificate = CertificateMode::Auto;
-        tables.apply_host(&host.pattern.clone(), Some(host.clone()));
+        tables.apply_host(&host.pattern.clone(), Some(host.clone())).unwrap();
         let issued = certs::LocalCa::generate(now).unwrap().issue(&host.pattern, now).unwrap();
         let before = tables.digest();
         tables.apply_cert(&host.pattern, Some(issued.clone())).unwrap();

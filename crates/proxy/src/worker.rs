@@ -1,7 +1,6 @@
 //! What the connections of one thread share.
 
 use std::cell::{Cell, RefCell};
-use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use telemetry::{AccessRecord, AccessWriter};
 use upstream::Upstreams;
 
 use crate::guard::MAX_HEAD;
+use crate::id::Ids;
 use crate::meters::Meters;
-use crate::record::RequestId;
 use crate::time::Time;
 use crate::{Settings, Tables, http2};
 
@@ -26,6 +25,7 @@ pub(crate) struct Worker {
     pub(crate) upstreams: Rc<Upstreams>,
     pub(crate) meters: Meters,
     pub(crate) time: Rc<Time>,
+    pub(crate) ids: Ids,
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) tasks: Tasks,
     closing: Shutdown,
@@ -37,7 +37,6 @@ pub(crate) struct Worker {
     draining: Cell<bool>,
     access: RefCell<AccessWriter>,
     logs_access: bool,
-    ids: Cell<RequestId>,
 }
 
 /// What a worker is made of that is not its own.
@@ -62,7 +61,7 @@ impl Worker {
             http2: http2::builder(&settings),
             logs_access: access.is_on(),
             access: RefCell::new(access),
-            ids: Cell::new(RequestId { worker: RandomState::new().hash_one(()), count: 0 }),
+            ids: Ids::new(),
             connections: Cell::new(0),
             parked: Cell::new(0),
             draining: Cell::new(false),
@@ -92,13 +91,6 @@ impl Worker {
     pub(crate) fn closing(&self) -> impl Future<Output = ()> + 'static {
         let closing = self.closing.clone();
         async move { closing.draining().await }
-    }
-
-    /// A new request's id.
-    pub(crate) fn next_id(&self) -> RequestId {
-        let id = self.ids.get();
-        self.ids.set(RequestId { count: id.count.wrapping_add(1), ..id });
-        id
     }
 
     /// Whether there is an access log.

@@ -52,17 +52,11 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 }
 
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-    )
+    match *name {
+        CONNECTION | PROXY_AUTHENTICATE | PROXY_AUTHORIZATION | TE | TRANSFER_ENCODING
+        | UPGRADE => true,
+        _ => *name == KEEP_ALIVE || *name == PROXY_CONNECTION,
+    }
 }
 
 /// Fields that end-to-end safety hangs on: a peer that names them in `Connection` is not obeyed, else it could

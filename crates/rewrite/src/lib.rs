@@ -10,6 +10,9 @@
 //!   `-Host`, `-Port` and `X-Real-IP`.
 //! * [`request_trailers`] takes the same out of what follows a body, where nothing is set.
 //! * [`response`] removes hop-by-hop fields from an upstream's head.
+//! * [`answer`] puts the public URL in the place of the app's own address in `Location` and its like, and drops
+//!   cookie domains and product names that a client has no use for.
+//! * [`Operations`] and [`Security`] are what an operator wants changed or added beside.
 //! * [`requested_upgrade`] says what protocol a request asks to switch to; ask it before [`request`], which
 //!   removes `Upgrade`.
 //!
@@ -50,13 +53,38 @@
 //! assert_eq!(headers["x-forwarded-for"], "198.51.100.7, 192.0.2.1, 10.1.2.3");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # In whose name an app answers
+//!
+//! ```
+//! use rewrite::{Internal, Public, Scheme};
+//!
+//! let internal = Internal::new([("10.0.0.5", 9000)], false);
+//! let public = Public { scheme: Scheme::Https, authority: "shop.example" };
+//! let mut headers = http::HeaderMap::new();
+//! headers.insert("location", "http://localhost:9000/login?next=%2F".parse()?);
+//! headers.insert("set-cookie", "id=1; Domain=localhost; HttpOnly".parse()?);
+//! rewrite::answer(&mut headers, &internal, &public);
+//! assert_eq!(headers["location"], "https://shop.example/login?next=%2F");
+//! assert_eq!(headers["set-cookie"], "id=1; HttpOnly");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
+mod cookie;
 mod forwarded;
 mod hop;
+mod internal;
+mod operation;
+mod public;
 mod request;
+mod security;
 mod trusted;
 
 pub use hop::{requested_upgrade, response};
+pub use internal::{Internal, Public};
+pub use operation::{Change, OperationError, Operations, is_changeable};
+pub use public::answer;
 pub use request::{Arrival, Peer, Scheme, first_hop, next_hop, request, request_trailers};
+pub use security::{Frames, Hsts, HstsError, Security};
 pub use trusted::{TrustedProxies, TrustedProxiesError};

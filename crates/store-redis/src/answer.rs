@@ -43,17 +43,12 @@ pub(crate) fn fields(hash: Value) -> Fields {
         .collect()
 }
 
-/// As [`fields`], from names and values in turn.
-pub(crate) fn listed_fields(list: Value) -> Fields {
-    let list = list.into_array();
-    list.chunks_exact(2).map(|pair| (value_text(&pair[0]), value_text(&pair[1]))).collect()
-}
-
 fn value_text(value: &Value) -> String {
     text(value.as_bytes().unwrap_or_default())
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Bytes as text; those that are none are replaced.
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

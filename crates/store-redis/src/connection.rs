@@ -83,7 +83,8 @@ impl Connection {
         if tokio::time::timeout(CONNECT, listening).await.is_err() {
             tracing::warn!("Redis does not answer yet; trying on");
         }
-        let (replicas, slot) = (Replicas::default(), layout.slot());
+        let replicas = Replicas::new(settings.unconfirmed.clone());
+        let slot = layout.slot();
         Ok(Self { client, writer, replicas, trouble, slot, hints, _tasks: tasks })
     }
 

@@ -1,14 +1,15 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fred::error::Error as RedisError;
 use fred::types::Value;
 use serde_json::json;
 use store::{Action, Collection, Error, Fields, Key, Op, ScanPage};
 
 use crate::answer::is_not_allowed;
 use crate::backend::Link;
-use crate::scan;
+use crate::scan::{self, Listing};
 
 /// What a sealed value begins with: older programs have no key to open it.
 const SEALED: &str = "gw1:";
@@ -83,7 +84,7 @@ pub(crate) async fn with_copy(
     if key.collection != Collection::Cert || !link.layout.legacy().certificates {
         return Ok(record);
     }
-    let copies = copies(link, "all", std::slice::from_ref(&key.id)).await?;
+    let copies = copies(link, std::slice::from_ref(&key.id)).await?;
     Ok(better(&key.id, record, copies.into_iter().next().flatten()))
 }
 
@@ -96,14 +97,16 @@ pub(crate) async fn page(
     limit: usize,
 ) -> Result<ScanPage, Error> {
     if collection != Collection::Cert || !link.layout.legacy().certificates {
-        return scan::page(link, collection, cursor, limit).await;
+        return scan::page(link, Listing::Records(collection), cursor, limit).await;
     }
     if let Some(cursor) = cursor.and_then(|cursor| cursor.strip_prefix('h')) {
-        return of_hosts(link, Some(cursor).filter(|it| !it.is_empty()), limit).await;
+        let cursor = Some(cursor).filter(|it| !it.is_empty());
+        let page = scan::page(link, Listing::Copies, cursor, limit).await?;
+        return Ok(ScanPage { next: page.next.map(|next| format!("h{next}")), ..page });
     }
-    let mut page = scan::page(link, collection, cursor, limit).await?;
+    let mut page = scan::page(link, Listing::Records(collection), cursor, limit).await?;
     let ids: Vec<_> = page.records.iter().map(|(id, _)| id.clone()).collect();
-    let copies = copies(link, "all", &ids).await?;
+    let copies = copies(link, &ids).await?;
     for ((id, fields), copy) in page.records.iter_mut().zip(copies) {
         if let Some(better) = better(id, Some(std::mem::take(fields)), copy) {
             *fields = better;
@@ -113,38 +116,43 @@ pub(crate) async fn page(
     Ok(page)
 }
 
-async fn of_hosts(link: &Link, cursor: Option<&str>, limit: usize) -> Result<ScanPage, Error> {
-    let hosts = scan::page(link, Collection::Host, cursor, limit).await?;
-    let names: BTreeSet<String> = hosts
-        .records
-        .into_iter()
-        .map(|(id, mut fields)| {
-            fields.remove("wildcard_parent").filter(|parent| !parent.is_empty()).unwrap_or(id)
-        })
-        .collect();
-    let names: Vec<_> = names.into_iter().collect();
-    let copies = copies(link, "alone", &names).await?;
-    let found = names.into_iter().zip(copies);
-    let records = found.filter_map(|(id, copy)| {
-        let fields = better(&id, None, copy)?;
-        Some((id, fields))
-    });
-    Ok(ScanPage { records: records.collect(), next: hosts.next.map(|next| format!("h{next}")) })
-}
-
-/// What stands at `<id>:latest` for each id; with `alone` only where there is no record.
-async fn copies(link: &Link, which: &str, ids: &[String]) -> Result<Vec<Option<String>>, Error> {
+/// The certificates that others wrote for these hosts and that have no record.
+pub(crate) async fn of_hosts(link: &Link, ids: &[String]) -> Result<Vec<(String, Fields)>, Error> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let record = |id: &String| link.layout.record(&Key::new(Collection::Cert, id.as_str()));
-    let keys = ids.iter().flat_map(|id| [record(id), latest(id)]).collect();
-    let arguments = vec![Value::from(which)];
-    match link.connection.read(&link.scripts.copies, keys, arguments).await {
-        Ok(copies) => {
-            let copies: Vec<Value> = copies;
-            Ok(copies.into_iter().map(Value::into_string).collect())
-        }
+    let host = |id: &String| link.layout.record(&Key::new(Collection::Host, id.as_str()));
+    let hosts = ids.iter().map(host).collect();
+    let certificates = link.layout.record(&Key::new(Collection::Cert, ""));
+    let arguments =
+        std::iter::once(&certificates).chain(ids).map(|text| Value::from(text.as_str()));
+    let script = &link.scripts.copies_of_hosts;
+    let found = link.connection.read(script, hosts, arguments.collect()).await;
+    let found: Vec<String> = allowed(link, found)?;
+    let found: BTreeMap<_, _> = found.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect();
+    let records = found.into_iter().filter_map(|(id, copy)| {
+        let fields = better(id, None, Some(copy.clone()))?;
+        Some((id.clone(), fields))
+    });
+    Ok(records.collect())
+}
+
+/// What stands at `<id>:latest` for each id.
+async fn copies(link: &Link, ids: &[String]) -> Result<Vec<Option<String>>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = ids.iter().map(|id| latest(id)).collect();
+    let copies = link.connection.read(&link.scripts.copies, keys, Vec::new()).await;
+    let copies: Vec<Value> = allowed(link, copies)?;
+    let copies = copies.into_iter().map(Value::into_string).chain(std::iter::repeat(None));
+    Ok(copies.take(ids.len()).collect())
+}
+
+/// What was read; nothing where the server does not let us.
+fn allowed<T: Default>(link: &Link, read: Result<T, RedisError>) -> Result<T, Error> {
+    match read {
+        Ok(read) => Ok(read),
         Err(error) if is_not_allowed(&error) => {
             if !link.layout.legacy().refused.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
@@ -152,7 +160,7 @@ async fn copies(link: &Link, which: &str, ids: &[String]) -> Result<Vec<Option<S
                      or say LEGACY_KEYS=false"
                 );
             }
-            Ok(vec![None; ids.len()])
+            Ok(T::default())
         }
         Err(error) => Err(link.failed("reading certificates of older programs", error)),
     }

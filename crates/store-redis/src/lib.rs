@@ -24,6 +24,7 @@ mod error;
 mod layout;
 mod legacy;
 mod listen;
+mod packed;
 mod replicas;
 mod scan;
 mod script;

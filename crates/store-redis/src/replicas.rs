@@ -5,6 +5,7 @@ use fred::clients::{Client, WithOptions};
 use fred::error::{Error as RedisError, ErrorKind};
 use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
+use telemetry::SharedCounter;
 
 /// How long a commit waits for a replica to have it.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -12,13 +13,18 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const IMPATIENCE: Duration = Duration::from_millis(50);
 
 /// Lets commits wait for one replica. One that waits in vain is accepted all the same: the master has it.
-#[derive(Default)]
 pub(crate) struct Replicas {
     /// Whether the last wait was in vain.
     behind: AtomicBool,
+    /// Counts those that were.
+    unconfirmed: SharedCounter,
 }
 
 impl Replicas {
+    pub(crate) fn new(unconfirmed: SharedCounter) -> Self {
+        Self { behind: AtomicBool::new(false), unconfirmed }
+    }
+
     /// How many replicas follow the master of this slot; none when it does not say.
     pub(crate) async fn count(client: &WithOptions<Client>, slot: u16) -> usize {
         let command = CustomCommand::new_static("ROLE", ClusterHash::Custom(slot), false);
@@ -49,10 +55,14 @@ impl Replicas {
                     tracing::warn!(%error, "Redis does not let commits wait for a replica");
                 }
                 self.behind.store(true, Ordering::Relaxed);
+                self.unconfirmed.inc();
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
+        if !confirmed {
+            self.unconfirmed.inc();
+        }
         match (confirmed, self.behind.swap(!confirmed, Ordering::Relaxed)) {
             (false, false) => tracing::warn!(
                 waited = ?patience,

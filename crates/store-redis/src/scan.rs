@@ -2,18 +2,27 @@ use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use store::{Collection, Error, Fields, Key, NewEntries, ScanPage};
 
-use crate::answer::listed_fields;
 use crate::backend::Link;
 use crate::script::Change;
+use crate::{legacy, packed};
 
 /// How many ids to ask for at once. The same for every page: a page that ends inside a batch is continued by asking
 /// for that batch again.
 const BATCH: usize = 512;
 
-/// One page of a collection. Its cursor is `<cursor of SSCAN>[:<last id taken of that batch>]`.
+/// What there is to list page by page.
+#[derive(Clone, Copy)]
+pub(crate) enum Listing {
+    /// The records of a collection.
+    Records(Collection),
+    /// The certificates that others wrote for hosts.
+    Copies,
+}
+
+/// One page of it, of at most `limit` ids. Its cursor is `<cursor of SSCAN>[:<last id taken of that batch>]`.
 pub(crate) async fn page(
     link: &Link,
-    collection: Collection,
+    listing: Listing,
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<ScanPage, Error> {
@@ -22,32 +31,47 @@ pub(crate) async fn page(
         None => (cursor.unwrap_or("0").to_owned(), None),
     };
     let mut page = ScanPage::default();
+    let collection = match listing {
+        Listing::Records(collection) => collection,
+        Listing::Copies => Collection::Host,
+    };
+    let mut room = limit;
+    let (mut next, mut ids) = batch(link, collection, &at).await?;
     loop {
-        let (next, mut ids) = batch(link, collection, &at).await?;
         // In order, so that there is a place to go on from.
         ids.sort_unstable();
         ids.dedup();
         ids.retain(|id| after.as_ref().is_none_or(|after| id > after));
-        let mut rest = ids.as_slice();
-        while !rest.is_empty() && page.records.len() < limit {
-            let (some, others) = rest.split_at(rest.len().min(limit - page.records.len()));
-            page.records.extend(records(link, collection, some).await?);
-            after = some.last().cloned();
-            rest = others;
-        }
-        if let (false, Some(after)) = (rest.is_empty(), after) {
-            page.next = Some(format!("{at}:{after}"));
-            return Ok(page);
-        }
-        if next == "0" {
-            return Ok(page);
-        }
+        let (some, rest) = ids.split_at(ids.len().min(room));
+        room -= some.len();
         // No room for another batch: better a shorter page than to ask for that batch twice.
-        if page.records.len() + BATCH > limit {
-            page.next = Some(next);
+        let goes_on = rest.is_empty() && next != "0" && room >= BATCH;
+        let reading = Box::pin(async {
+            match listing {
+                Listing::Records(collection) => records(link, collection, some).await,
+                Listing::Copies => legacy::of_hosts(link, some).await,
+            }
+        });
+        // Redis has the next batch ready by the time these records are read.
+        let following = Box::pin(async {
+            match goes_on {
+                true => batch(link, collection, &next).await.map(Some),
+                false => Ok(None),
+            }
+        });
+        let (found, following) = tokio::try_join!(reading, following)?;
+        page.records.extend(found);
+        if !rest.is_empty() {
+            // At least one was taken: there is room at the start, and a batch that follows has room.
+            page.next = some.last().map(|after| format!("{at}:{after}"));
             return Ok(page);
         }
-        (at, after) = (next, None);
+        let Some(following) = following else {
+            page.next = (next != "0").then_some(next);
+            return Ok(page);
+        };
+        at = std::mem::replace(&mut next, following.0);
+        (ids, after) = (following.1, None);
     }
 }
 
@@ -70,19 +94,21 @@ async fn records(
     collection: Collection,
     ids: &[String],
 ) -> Result<Vec<(String, Fields)>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let names = ids.iter().map(|id| link.layout.record(&Key::new(collection, id.as_str())));
     let answer = link.connection.read(&link.scripts.read, names.collect(), Vec::new()).await;
-    let answer: Vec<Value> = answer.map_err(|error| link.failed("reading records", error))?;
+    let answer: Value = answer.map_err(|error| link.failed("reading records", error))?;
     let mut found = Vec::with_capacity(ids.len());
     let mut dangling = Vec::new();
-    for (id, hash) in ids.iter().zip(answer) {
-        // Something else under a record's name: to the reader a record without fields.
-        let is_hash = !hash.is_null();
-        let fields = listed_fields(hash);
-        if is_hash && fields.is_empty() {
-            dangling.push(Key::new(collection, id.as_str()));
-        } else {
-            found.push((id.clone(), fields));
+    for (id, fields) in ids.iter().zip(packed::records(answer.as_bytes().unwrap_or_default())?) {
+        match fields {
+            Some(fields) if fields.is_empty() => {
+                dangling.push(Key::new(collection, id.as_str()));
+            }
+            // Something else under a record's name: to the reader a record without fields.
+            fields => found.push((id.clone(), fields.unwrap_or_default())),
         }
     }
     forget(link, &dangling).await;

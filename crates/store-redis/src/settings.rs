@@ -9,6 +9,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
+use telemetry::{Metrics, SharedCounter};
 
 use crate::Error;
 use crate::legacy::Legacy;
@@ -42,6 +43,8 @@ pub struct RedisSettings {
     pub(crate) prefix: String,
     pub(crate) log_limit: usize,
     pub(crate) legacy: Legacy,
+    /// Counts commits that no replica confirmed.
+    pub(crate) unconfirmed: SharedCounter,
 }
 
 impl RedisSettings {
@@ -75,7 +78,8 @@ impl RedisSettings {
         config.fail_fast = false;
         let config = Secret::new(config);
         let (prefix, legacy) = (prefix.to_owned(), Legacy::default());
-        Ok(Self { config, prefix, log_limit: store::CHANGE_LOG, legacy })
+        let unconfirmed = unconfirmed(&Metrics::new());
+        Ok(Self { config, prefix, log_limit: store::CHANGE_LOG, legacy, unconfirmed })
     }
 
     /// The same, sharing challenges with programs of the older layout and, if `certificates`, certificates with their
@@ -109,12 +113,28 @@ impl RedisSettings {
         Ok(self)
     }
 
+    /// The same, counting there the commits that no replica confirmed in time.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &Metrics) -> Self {
+        self.unconfirmed = unconfirmed(metrics);
+        self
+    }
+
     /// The same, remembering this many changed records.
     #[must_use]
     pub fn with_log_limit(mut self, log_limit: usize) -> Self {
         self.log_limit = log_limit;
         self
     }
+}
+
+fn unconfirmed(metrics: &Metrics) -> SharedCounter {
+    let family = metrics.counter(
+        "gatewright_store_unconfirmed_commits_total",
+        "Commits that were accepted though no replica of Redis confirmed them in time.",
+        [],
+    );
+    family.shared([])
 }
 
 /// TLS that believes the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others) and these.

@@ -140,7 +140,13 @@ async fn a_missing_permission_is_named_and_listening_begins_when_it_is_given() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_wait_for_a_replica_but_not_for_ever() {
     let mut redis = TestRedis::setup().replicas(1).start().await;
-    let backend = connect(&redis.url(), "proxy_").await;
+    let metrics = telemetry::Metrics::new();
+    let settings = settings(&redis.url(), "proxy_", None).with_metrics(&metrics);
+    let backend = RedisBackend::connect(&settings).await.unwrap();
+    let unconfirmed = |count: u32| {
+        let line = format!("gatewright_store_unconfirmed_commits_total {count}\n");
+        assert!(metrics.render().contains(&line), "{}", metrics.render());
+    };
     backend.commit(put("warm")).await.unwrap();
     for round in 0..50 {
         let id = format!("host-{round}");
@@ -150,6 +156,7 @@ async fn commits_wait_for_a_replica_but_not_for_ever() {
         let there = redis.nodes()[1].command(&["EXISTS", &key]).await;
         assert_eq!(there, ":1\r\n", "{round}");
     }
+    unconfirmed(0);
     redis.nodes()[1].process().pause();
     let timed = async |id: &str| {
         let start = Instant::now();
@@ -164,6 +171,7 @@ async fn commits_wait_for_a_replica_but_not_for_ever() {
     });
     println!("with a replica that stands still: {first:?}, then {second:?}");
     assert!(first < Duration::from_secs(2) && second < first, "{first:?} {second:?}");
+    unconfirmed(3);
     redis.nodes()[1].process().resume();
     timed("again").await;
 }

@@ -213,10 +213,7 @@ impl Json<'_> {
         let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
         push_number(self.0, micros / 1000);
         let rest = micros % 1000;
-        self.0.push(b'.');
-        for place in [100, 10, 1] {
-            self.0.push(digit(rest / place));
-        }
+        self.0.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
     }
 }
 

@@ -25,6 +25,10 @@
 //! | an origin that misbehaves, or that keeps every byte | [`RawOrigin`] |
 //! | one request as a person would | [`Curl`] |
 //! | one request over a connection the test holds | [`client::h1`], [`client::h2`] |
+//! | the API of a hosted DNS provider | [`dns_api::DnsApi`] |
+//! | BIND or Knot with zones and keys of the test's | [`name_server::NameServer`] |
+//! | a certificate authority that speaks ACME | [`Pebble`], with [`AcmeDns`] as the name server it asks |
+//! | the same with profiles, renewal information or faults | [`CaFront`] before it |
 //! | requests at a rate, each accounted for | [`load`] |
 //!
 //! Every wait has a deadline and every loop a bound; traffic goes to loopback only.
@@ -38,35 +42,48 @@
     reason = "a harness that fails is a test that fails"
 )]
 
+mod acme_dns;
 mod api;
 mod app;
 mod bodies;
+mod ca_front;
+mod caddy_ca;
 pub mod client;
 mod curl;
+pub mod dns_api;
+mod https;
 pub mod load;
+pub mod name_server;
+mod pebble;
 mod ports;
 mod process;
 mod raw_origin;
 mod redis;
 mod redis_node;
 mod redis_setup;
-mod redis_tls;
+mod relay;
 mod server;
 mod system;
+mod tls_files;
 mod turn;
 mod up;
 mod wait;
 
+pub use acme_dns::AcmeDns;
 pub use api::{Answer, Api};
 pub use app::{App, Seen};
 pub use bodies::{Digest, Pattern, drain, sha256};
+pub use ca_front::{CaFront, Endpoint, Fault};
+pub use caddy_ca::CaddyCa;
 pub use curl::{Curl, Fetched};
+pub use pebble::{Pebble, PebbleOptions};
 pub use ports::free_port;
 pub use process::{Process, binary, node, seed, soak, stands};
 pub use raw_origin::{Conversation, RawOrigin};
 pub use redis::TestRedis;
 pub use redis_node::RedisNode;
 pub use redis_setup::{RedisSetup, stranger_ca};
+pub use relay::Relay;
 pub use system::{Builder, Proxy, System};
 pub use turn::{Turn, alone, shared};
 pub use up::Up;

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use crate::redis_node::{PATIENCE, RedisNode};
 use crate::redis_setup::{RedisSetup, Shape};
-use crate::redis_tls::TlsFiles;
+use crate::tls_files::TlsFiles;
 use crate::{Process, until};
 
 /// A Redis of its own, as operators run it: one `redis-server`, one with replicas, under three sentinels, or a

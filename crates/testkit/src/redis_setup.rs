@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use crate::redis_node::{PATIENCE, RedisNode};
-use crate::redis_tls::TlsFiles;
+use crate::tls_files::TlsFiles;
 use crate::{TestRedis, free_port, until};
 
 /// How many slots a cluster's keys are spread over.
@@ -78,7 +78,10 @@ impl RedisSetup {
     /// Starts everything and waits until it is as it is to be.
     pub async fn start(self) -> TestRedis {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let tls = self.tls.as_ref().map(|names| (TlsFiles::make(dir.path(), names), free_port()));
+        let tls = self
+            .tls
+            .as_ref()
+            .map(|names| (TlsFiles::make(dir.path(), "redis", names), free_port()));
         let mut redis = TestRedis { setup: self, nodes: vec![], sentinels: vec![], tls, dir };
         let servers =
             if redis.setup.shape == Shape::Cluster { 6 } else { 1 + redis.setup.replicas };
@@ -255,5 +258,5 @@ async fn expect(node: &RedisNode, words: &[&str]) {
 pub fn stranger_ca(dir: &Path) -> std::path::PathBuf {
     let dir = dir.join("stranger");
     std::fs::create_dir_all(&dir).expect("the directory is writable");
-    TlsFiles::make(&dir, &["stranger.test"]).ca
+    TlsFiles::make(&dir, "stranger", &["stranger.test"]).ca
 }

@@ -143,7 +143,7 @@ fn as_user(program: &Path, home: &Path) -> Command {
     } else {
         Command::new(program)
     };
-    command.current_dir(home).env("HOME", home);
+    command.current_dir(home).env("HOME", home).env("GATEWRIGHT_ACME_DIRECTORY", "off");
     command
 }
 

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -80,6 +80,25 @@ impl PartialEq for Endpoint {
 }
 
 impl Eq for Endpoint {}
+
+/// Finds endpoints in a map by the hash that they bring along.
+pub(crate) type ByOwnHash = BuildHasherDefault<OwnHash>;
+
+#[derive(Default)]
+pub(crate) struct OwnHash(u64);
+
+impl Hasher for OwnHash {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    /// Nothing but [`Endpoint`] is hashed by this.
+    fn write(&mut self, _: &[u8]) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl Hash for Endpoint {
     fn hash<H: Hasher>(&self, state: &mut H) {

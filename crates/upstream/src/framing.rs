@@ -20,7 +20,15 @@ pub(crate) enum Framing {
     Close,
 }
 
-/// The framing of a final response, or why it can't be trusted.
+/// What the head of a final response says of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) framing: Framing,
+    /// Whether the connection may be used again after it (RFC 9112 §9.3).
+    pub(crate) keeps_alive: bool,
+}
+
+/// How a final response ends, or why that can't be trusted.
 ///
 /// Stricter than RFC 9112 §6.3, which lets `Transfer-Encoding` win over `Content-Length` and reads an unknown
 /// coding up to the connection's end: both are what response splitting looks like, and no sane application sends
@@ -31,50 +39,89 @@ pub(crate) fn of_response(
     status: StatusCode,
     version: Version,
     headers: &mut HeaderMap,
-) -> Result<Framing, Problem> {
-    if *method == Method::HEAD
+) -> Result<Ending, Problem> {
+    let said = Said::by(headers);
+    let has_no_body = *method == Method::HEAD
         || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED
-    {
+        || status == StatusCode::NOT_MODIFIED;
+    if said.length_is_odd && !said.length_is_bad {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(said.length.unwrap_or(0)));
+    }
+    let framing = if has_no_body {
         // RFC 9110 §8.6: never with 204.
-        if status == StatusCode::NO_CONTENT || content_length(headers).is_err() {
+        if status == StatusCode::NO_CONTENT || said.length_is_bad {
             headers.remove(CONTENT_LENGTH);
         }
-        say_once(headers);
-        return Ok(Framing::None);
-    }
-    let length = content_length(headers)?;
-    say_once(headers);
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else {
-        return Ok(match length {
-            None => Framing::Close,
-            Some(0) => Framing::None,
-            Some(length) => Framing::Length(length),
-        });
+        Framing::None
+    } else {
+        said.framing(version)?
     };
-    if length.is_some() {
-        return Err(Problem::Length);
-    }
-    let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-    if !chunked || codings.next().is_some() || version == Version::HTTP_10 {
-        return Err(Problem::TransferEncoding);
-    }
-    Ok(Framing::Chunked)
+    let keeps_alive = !said.close && (version == Version::HTTP_11 || said.keep_alive);
+    Ok(Ending { framing, keeps_alive })
 }
 
-/// Whether the connection may be used again after this response (RFC 9112 §9.3).
-pub(crate) fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let mut keep = version == Version::HTTP_11;
-    for line in headers.get_all(CONNECTION) {
-        for option in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if option.eq_ignore_ascii_case(b"close") {
-                return false;
+/// What the fields of a response say about its length and its connection, read in one pass.
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    /// Lengths differ, or are none.
+    length_is_bad: bool,
+    /// Not one number in one line.
+    length_is_odd: bool,
+    codings: usize,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+}
+
+impl Said {
+    fn by(headers: &HeaderMap) -> Self {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            match *name {
+                CONTENT_LENGTH => said.hears_length(value.as_bytes()),
+                TRANSFER_ENCODING => {
+                    said.codings += 1;
+                    let coding = value.as_bytes().trim_ascii();
+                    said.chunked = coding.eq_ignore_ascii_case(b"chunked");
+                }
+                CONNECTION => {
+                    for option in list(value.as_bytes()) {
+                        said.close |= option.eq_ignore_ascii_case(b"close");
+                        said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    }
+                }
+                _ => {}
             }
-            keep |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+        said
+    }
+
+    fn hears_length(&mut self, line: &[u8]) {
+        self.length_is_odd |= self.length.is_some() || !line.iter().all(u8::is_ascii_digit);
+        for text in list(line) {
+            match decimal(text) {
+                Some(number) if self.length.is_none_or(|first| first == number) => {
+                    self.length = Some(number);
+                }
+                _ => self.length_is_bad = true,
+            }
         }
     }
-    keep
+
+    fn framing(&self, version: Version) -> Result<Framing, Problem> {
+        if self.length_is_bad {
+            return Err(Problem::Length);
+        }
+        match (self.codings, self.length) {
+            (0, None) => Ok(Framing::Close),
+            (0, Some(0)) => Ok(Framing::None),
+            (0, Some(length)) => Ok(Framing::Length(length)),
+            (_, Some(_)) => Err(Problem::Length),
+            (1, None) if self.chunked && version != Version::HTTP_10 => Ok(Framing::Chunked),
+            (_, None) => Err(Problem::TransferEncoding),
+        }
+    }
 }
 
 /// Whether a field may stand in a trailer section: nothing that frames, routes or controls (RFC 9110 §6.5.1).
@@ -115,33 +162,8 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// One number, however often it is repeated; anything else is an error.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let mut length = None;
-    for line in headers.get_all(CONTENT_LENGTH) {
-        for text in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            let number = decimal(text).ok_or(Problem::Length)?;
-            if length.is_some_and(|first| first != number) {
-                return Err(Problem::Length);
-            }
-            length = Some(number);
-        }
-    }
-    Ok(length)
-}
-
-/// Writes a length that is known to be one number as one.
-fn say_once(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lines.next() else { return };
-    let is_one = |line: &HeaderValue| line.as_bytes().iter().all(u8::is_ascii_digit);
-    if lines.next().is_none() && is_one(first) {
-        return;
-    }
-    let number = first.as_bytes().split(|byte| *byte == b',').next();
-    if let Some(number) = number.and_then(|text| decimal(text.trim_ascii())) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(number));
-    }
+fn list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 fn decimal(text: &[u8]) -> Option<u64> {

@@ -23,12 +23,12 @@ pub struct Outgoing<B> {
     pub target: PathAndQuery,
     /// What `Host` says, whatever `headers` have there; without it that, or else the endpoint's own name.
     pub host: Option<HeaderValue>,
-    /// The header fields.
+    /// The header fields; gone once it is answered.
     pub headers: HeaderMap,
     /// Fields that many requests have in common, and none of `headers` is called like.
     pub shared: Option<Rc<SharedFields>>,
-    /// One more field that `headers` don't have.
-    pub id: Option<(HeaderName, HeaderValue)>,
+    /// What tells this request from all others: one more field that `headers` don't have, of visible ASCII.
+    pub id: Option<(HeaderName, [u8; 32])>,
     /// The protocols to switch to, if that is asked for: the value of `Upgrade`.
     pub upgrade: Option<HeaderValue>,
     /// The body, and how much of it went. None once it can't be sent again.

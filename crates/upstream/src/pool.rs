@@ -7,6 +7,7 @@ use runtime::Tasks;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use crate::endpoint::ByOwnHash;
 use crate::{Endpoint, Settings};
 
 /// How often connections past their time, or closed by the other end, are let go.
@@ -24,7 +25,7 @@ pub(crate) trait Reusable {
 /// The idle connections of one worker.
 #[derive(Debug)]
 pub(crate) struct Pools<C> {
-    pools: RefCell<HashMap<Endpoint, Rc<Pool<C>>>>,
+    pools: RefCell<HashMap<Endpoint, Rc<Pool<C>>, ByOwnHash>>,
     shared: Rc<Shared>,
     tasks: Tasks,
 }

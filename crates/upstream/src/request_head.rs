@@ -26,7 +26,7 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) host: Option<&'a HeaderValue>,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) shared: Option<&'a SharedFields>,
-    pub(crate) id: Option<&'a (HeaderName, HeaderValue)>,
+    pub(crate) id: Option<&'a (HeaderName, [u8; 32])>,
     pub(crate) upgrade: Option<&'a HeaderValue>,
     pub(crate) framing: BodyFraming,
 }
@@ -41,7 +41,7 @@ impl RequestHead<'_> {
                 .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     }
 
-    /// The fields but for the shared ones, in order: `Host` first, those of the connection last.
+    /// The fields but for the id and the shared ones, in order: `Host` first, those of the connection last.
     pub(crate) fn for_each_field(&self, mut field: impl FnMut(&HeaderName, &HeaderValue)) {
         let host = self.host.or_else(|| self.headers.get(HOST));
         field(&HOST, host.unwrap_or(self.endpoint.authority()));
@@ -53,9 +53,6 @@ impl RequestHead<'_> {
                 _ => {}
             }
             te |= *name == TE;
-            field(name, value);
-        }
-        if let Some((name, value)) = self.id {
             field(name, value);
         }
         self.connection_fields(te, &mut field);

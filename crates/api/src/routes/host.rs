@@ -18,6 +18,25 @@ use crate::types::{Deleted, HostChange, HostCreate, HostList, HostView, LookupAn
 const READ_ONLY: [&str; 6] =
     ["certificate_status", "created_at", "created_by", "etag", "revision", "updated_at"];
 
+/// The members that are rules.
+const RULES: [&str; 15] = [
+    "allow",
+    "basic_auth",
+    "canonical",
+    "deny",
+    "hsts",
+    "limits",
+    "maintenance",
+    "rate_limit",
+    "redirect",
+    "request_headers",
+    "response_headers",
+    "rewrite_responses",
+    "routes",
+    "security_headers",
+    "static",
+];
+
 /// Lists hosts in the order of their patterns.
 #[utoipa::path(get, path = "/api/host", tag = "host", operation_id = "list_hosts",
     params(crate::openapi::ListQuery),
@@ -197,7 +216,7 @@ fn read_new(body: Value, errors: &mut Errors) -> Option<(HostPattern, HostSpec)>
     let pattern = object.required("host", parsed::<HostPattern>);
     let spec = read_spec(&mut object);
     object.end(&READ_ONLY);
-    Some((pattern?, spec))
+    Some((pattern?, spec?))
 }
 
 /// The pattern in the body, if it is given, and what the host is to be.
@@ -206,10 +225,10 @@ fn read_replacement(body: Value, errors: &mut Errors) -> Option<(Option<HostPatt
     let given = object.optional("host", parsed);
     let spec = read_spec(&mut object);
     object.end(&READ_ONLY);
-    Some((given, spec))
+    Some((given, spec?))
 }
 
-fn read_spec(object: &mut Object<'_>) -> HostSpec {
+fn read_spec(object: &mut Object<'_>) -> Option<HostSpec> {
     let patch = HostPatch {
         upstreams: object.optional("upstreams", list),
         upstream_tls: object.optional("upstream_tls", word(&UPSTREAM_TLS)),
@@ -217,8 +236,15 @@ fn read_spec(object: &mut Object<'_>) -> HostSpec {
         force_https: object.optional("force_https", boolean),
         certificate: object.optional("certificate", word(&CERTIFICATE_MODE)),
         enabled: object.optional("enabled", boolean),
+        rules: object.take_all(&RULES),
     };
-    HostSpec::default().with(patch)
+    match HostSpec::default().with(patch) {
+        Ok(spec) => Some(spec),
+        Err(error) => {
+            object.refuse(error);
+            None
+        }
+    }
 }
 
 /// The pattern in the body, if it is given, and what is to change.
@@ -233,6 +259,7 @@ fn read_patch(body: Value, errors: &mut Errors) -> Option<(Option<HostPattern>, 
         force_https: object.patch("force_https", default.force_https, boolean),
         certificate: object.patch("certificate", default.certificate, word(&CERTIFICATE_MODE)),
         enabled: object.patch("enabled", default.enabled, boolean),
+        rules: object.take_all(&RULES),
     };
     object.end(&READ_ONLY);
     Some((given, patch))

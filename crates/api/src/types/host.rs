@@ -1,7 +1,9 @@
 use model::{CertStatus, CertificateMode, UpstreamTls};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::rules::Rules;
 use super::schema;
 
 /// A host as it stands.
@@ -25,6 +27,10 @@ pub struct HostView {
     pub certificate: CertificateMode,
     /// Whether it takes part in lookup.
     pub enabled: bool,
+    /// What it does with requests besides; what is not there is not done.
+    #[serde(flatten)]
+    #[schema(value_type = Rules)]
+    pub rules: Map<String, Value>,
     /// The entity tag for `If-Match`, without quotes; absent after a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -50,6 +56,7 @@ impl From<control::HostView> for HostView {
     fn from(view: control::HostView) -> Self {
         let control::HostView { host, etag, revision, certificate_status } = view;
         Self {
+            rules: shown(&host),
             host: host.pattern.to_string(),
             upstreams: host.upstreams.iter().map(ToString::to_string).collect(),
             upstream_tls: host.upstream_tls,
@@ -67,9 +74,21 @@ impl From<control::HostView> for HostView {
     }
 }
 
+/// The rules of a host without its passwords.
+fn shown(host: &model::Host) -> Map<String, Value> {
+    let mut rules = host.rules().clone();
+    if let Some(basic) = &mut rules.basic_auth {
+        basic.users.values_mut().for_each(|hash| control::KEPT_PASSWORD.clone_into(hash));
+    }
+    match serde_json::to_value(&rules) {
+        Ok(Value::Object(members)) => members,
+        // Plain data: JSON can say it.
+        _ => Map::new(),
+    }
+}
+
 /// A host to make. What is absent or null has its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct HostCreate {
     /// The pattern: a name, of which any label may be `*` (one label) or `**` (one or more).
     #[schema(schema_with = schema::host_pattern)]
@@ -98,12 +117,15 @@ pub struct HostCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(default = true)]
     pub enabled: Option<bool>,
+    /// What it does with requests besides. In a PATCH each member is merged (RFC 7396).
+    #[serde(flatten)]
+    #[schema(value_type = Rules)]
+    pub rules: Map<String, Value>,
 }
 
 /// What to change of a host. In a PUT what is absent or null has its default; in a PATCH (RFC 7396) what is absent
 /// stays and what is null goes back to its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct HostChange {
     /// The pattern, which can't change: when given it is that of the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +152,10 @@ pub struct HostChange {
     /// Whether it takes part in lookup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// What it does with requests besides. In a PATCH each member is merged (RFC 7396).
+    #[serde(flatten)]
+    #[schema(value_type = Rules)]
+    pub rules: Map<String, Value>,
 }
 
 /// Some hosts, in the order of their patterns.
@@ -171,6 +197,56 @@ pub struct LookupCandidate {
     pub pattern: String,
     /// Why it won or lost, for people.
     pub why: String,
+}
+
+/// What would become of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExplainAnswer {
+    /// The name as it is compared.
+    pub name: String,
+    /// The pattern of the host that gets it; null when there is none.
+    #[serde(rename = "match")]
+    #[schema(required = true)]
+    pub matched: Option<String>,
+    /// Every pattern that matches, the best first.
+    pub candidates: Vec<LookupCandidate>,
+    /// Each gate on its way, and how it came out.
+    pub steps: Vec<ExplainStep>,
+    /// What it comes to, in a sentence.
+    pub outcome: String,
+    /// The status that the gateway itself answers with; null when the request goes on.
+    #[schema(required = true)]
+    pub status: Option<u16>,
+}
+
+/// A gate on a request's way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExplainStep {
+    /// Which.
+    pub gate: String,
+    /// Whether the request went on.
+    pub passed: bool,
+    /// Why.
+    pub why: String,
+}
+
+impl From<control::Explanation> for ExplainAnswer {
+    fn from(it: control::Explanation) -> Self {
+        let candidate = |control::Candidate { pattern, why }| LookupCandidate { pattern, why };
+        let step = |step: control::Step| ExplainStep {
+            gate: step.gate.to_string(),
+            passed: step.passed,
+            why: step.why,
+        };
+        Self {
+            name: it.name,
+            matched: it.matched,
+            candidates: it.candidates.into_iter().map(candidate).collect(),
+            steps: it.steps.into_iter().map(step).collect(),
+            outcome: it.outcome,
+            status: it.status,
+        }
+    }
 }
 
 impl From<control::Lookup> for LookupAnswer {

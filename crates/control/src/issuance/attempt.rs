@@ -6,7 +6,7 @@ use store::{Attempt, AttemptFailure, Expect, Issuance, Lease, Record, Txn, Versi
 
 use super::Lifecycle;
 use super::driver::Held;
-use super::journal::StoreJournal;
+use super::journal::{StoreJournal, told};
 use super::ledger::failed_validation;
 use super::plan::{Step, backoff, due};
 use crate::{Control, Error};
@@ -233,13 +233,7 @@ impl One<'_> {
     ) -> Result<Outcome, Error> {
         let now = self.control.now();
         let directory = failure.directory.clone();
-        let told = AttemptFailure {
-            stage: failure.stage.name().to_owned(),
-            code: failure.code.clone(),
-            detail: failure.detail.clone(),
-            problem: failure.problem.clone(),
-        };
-        let attempt = self.told(started, directory.clone(), Some(told));
+        let attempt = self.told(started, directory.clone(), Some(told(&failure)));
         let changed = journal.change(|record| {
             record.started_at = None;
             record.stage = None;

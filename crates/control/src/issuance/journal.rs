@@ -1,13 +1,16 @@
 //! What an issuer remembers, in the store, fenced by the lease of the name.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use certs::{BoxFuture, Journal, JournalError, OrderState, Stage, TxtValue};
+use certs::{BoxFuture, Failure, Journal, JournalError, OrderState, Stage, TxtValue};
 use model::{Challenge, Secret};
 use serde::{Deserialize, Serialize};
-use store::{AcmeAccount, Collection, Expect, Issuance, Key, Lease, Record, Txn, Versioned};
+use store::{
+    AcmeAccount, Attempt, AttemptFailure, Collection, Expect, Issuance, Key, Lease, Record, Txn,
+    Versioned,
+};
 
 use super::Lifecycle;
 use super::ledger::{Admitted, order_limits};
@@ -27,6 +30,8 @@ pub(crate) struct StoreJournal<'a> {
     /// Whether this is to take the place of a certificate that the authority knows of.
     again: bool,
     stage: Mutex<Stage>,
+    /// Failures of authorities after which the next one was tried, until they are kept.
+    tried: Mutex<Vec<Attempt>>,
     lost: AtomicBool,
 }
 
@@ -39,12 +44,17 @@ impl<'a> StoreJournal<'a> {
         again: bool,
     ) -> Self {
         let stage = Mutex::new(Stage::Account);
-        Self { control, lifecycle, name, lease, again, stage, lost: AtomicBool::new(false) }
+        let (tried, lost) = (Mutex::default(), AtomicBool::new(false));
+        Self { control, lifecycle, name, lease, again, stage, tried, lost }
     }
 
     /// Whoever took over goes on; every write from now on fails.
     pub(crate) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
+    }
+
+    fn tried(&self) -> MutexGuard<'_, Vec<Attempt>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -77,6 +87,8 @@ impl<'a> StoreJournal<'a> {
         for _ in 0..ATTEMPTS {
             let Versioned { value: mut record, etag } = self.held().await?;
             let before = record.clone();
+            let tried = self.tried().clone();
+            tried.iter().cloned().for_each(|attempt| record.remember(attempt));
             change(&mut record);
             let mut txn = with(&record).map_err(unkept)?;
             if record == before && txn.ops().is_empty() {
@@ -85,7 +97,10 @@ impl<'a> StoreJournal<'a> {
             let fields = record.to_fields(self.control.store().sealer()).map_err(unkept)?;
             txn = txn.put(record.key(), fields, Expect::ETag(etag));
             match self.control.store().backend().commit(txn).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.tried().drain(..tried.len());
+                    return Ok(());
+                }
                 Err(store::Error::Conflict { .. }) => {}
                 Err(other) => return Err(unkept(other)),
             }
@@ -214,8 +229,29 @@ impl Journal for StoreJournal<'_> {
         })
     }
 
+    fn tried(&self, failure: &Failure) {
+        let attempt = Attempt {
+            at: self.control.now(),
+            took_ms: 0,
+            holder: self.control.instance().to_owned(),
+            directory: failure.directory.clone(),
+            failure: Some(told(failure)),
+        };
+        StoreJournal::tried(self).push(attempt);
+    }
+
     fn reached(&self, stage: Stage) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+}
+
+/// A failure as it is remembered.
+pub(crate) fn told(failure: &Failure) -> AttemptFailure {
+    AttemptFailure {
+        stage: failure.stage.name().to_owned(),
+        code: failure.code.clone(),
+        detail: failure.detail.clone(),
+        problem: failure.problem.clone(),
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) enum Flaw {
 pub(crate) struct Writer<'s> {
     file: BufWriter<File>,
     seal: &'s Seal,
+    id: String,
     line: Vec<u8>,
     hash: Context,
     gathered: Vec<u8>,
@@ -89,6 +90,7 @@ impl<'s> Writer<'s> {
             gathered: Vec::with_capacity(CHUNK),
             chunks: 0,
             records: 0,
+            id,
             line: Vec::new(),
         };
         writer.put(&line).await?;
@@ -100,13 +102,7 @@ impl<'s> Writer<'s> {
 
     /// Adds a record.
     pub(crate) async fn record(&mut self, key: &Key, fields: &Fields) -> Result<(), Flaw> {
-        let texts = fields.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-        let count = u32::try_from(fields.len()).map_err(|_| Flaw::Damaged("a record"))?;
-        text(&mut self.gathered, &key.to_string())?;
-        self.gathered.extend(count.to_be_bytes());
-        for part in texts {
-            text(&mut self.gathered, part)?;
-        }
+        put_record(&mut self.gathered, key, fields)?;
         self.records += 1;
         if self.gathered.len() >= CHUNK {
             let full = std::mem::replace(&mut self.gathered, Vec::with_capacity(CHUNK));
@@ -115,8 +111,8 @@ impl<'s> Writer<'s> {
         Ok(())
     }
 
-    /// Completes the file and has it on disk; under its name it is not yet.
-    pub(crate) async fn finish(mut self) -> Result<u64, Flaw> {
+    /// Completes the file and has it on disk; under its name it is not yet. Hands out its id and how many records it has.
+    pub(crate) async fn finish(mut self) -> Result<(String, u64), Flaw> {
         let rest = std::mem::take(&mut self.gathered);
         self.chunk(RECORDS, rest).await?;
         self.chunk(END, self.records.to_be_bytes().to_vec()).await?;
@@ -124,7 +120,7 @@ impl<'s> Writer<'s> {
         self.file.write_all(sum.as_ref()).await?;
         self.file.flush().await?;
         self.file.get_ref().sync_all().await?;
-        Ok(self.records)
+        Ok((self.id, self.records))
     }
 
     async fn chunk(&mut self, kind: u8, content: Vec<u8>) -> Result<(), Flaw> {
@@ -146,13 +142,14 @@ impl<'s> Writer<'s> {
 }
 
 /// Reads a file from beginning to end and hands out its records; none but those of a file that was read to its end before
-/// may be believed. `plaintext` says that a file need not be sealed though there is a key.
+/// may be believed. `plaintext` says that a file need not be sealed though there is a key. What the journal beside it tells
+/// is not in it.
 pub(crate) async fn read(
     path: &Path,
     seal: &Seal,
     plaintext: bool,
     mut visit: impl FnMut(&Key, &Fields),
-) -> Result<State, Flaw> {
+) -> Result<Whole, Flaw> {
     let mut reader = Reader::open(path, seal, plaintext).await?;
     let (START, state) = reader.chunk().await? else { return Err(Flaw::Damaged("its start")) };
     let state = serde_json::from_slice(&state).map_err(|_| Flaw::Damaged("its state"))?;
@@ -174,14 +171,23 @@ pub(crate) async fn read(
             _ => return Err(Flaw::Damaged("its end")),
         }
     }
+    let (id, sealed) = (reader.id.clone(), reader.seal.is_some());
     reader.end().await?;
-    Ok(state)
+    Ok(Whole { state, id, sealed })
+}
+
+/// What a file says of itself.
+pub(crate) struct Whole {
+    pub(crate) state: State,
+    pub(crate) id: String,
+    pub(crate) sealed: bool,
 }
 
 struct Reader<'s> {
     file: BufReader<File>,
     /// `None` for a file in clear.
     seal: Option<&'s Seal>,
+    id: String,
     line: Vec<u8>,
     hash: Context,
     chunks: u64,
@@ -199,12 +205,11 @@ impl<'s> Reader<'s> {
         }
         let text = std::str::from_utf8(&line).ok().and_then(|line| line.strip_prefix(NAME));
         let words: Vec<_> = text.ok_or(Flaw::Foreign)?.split_whitespace().collect();
-        let (version, key) = match words[..] {
-            [VERSION, _, key] => (VERSION, key),
+        let (id, key) = match words[..] {
+            [VERSION, id, key] => (id.to_owned(), key),
             [version, ..] if version != VERSION => return Err(Flaw::Version(version.to_owned())),
             _ => return Err(Flaw::Foreign),
         };
-        debug_assert_eq!(version, VERSION);
         let seal = match (key, seal.key_id()) {
             ("plain", Some(_)) if !plaintext => return Err(Flaw::NotSealed),
             ("plain", _) => None,
@@ -214,7 +219,7 @@ impl<'s> Reader<'s> {
         };
         let mut hash = Context::new(&SHA256);
         hash.update(&line);
-        Ok(Self { file, seal, line, hash, chunks: 0 })
+        Ok(Self { file, seal, id, line, hash, chunks: 0 })
     }
 
     async fn chunk(&mut self) -> Result<(u8, Vec<u8>), Flaw> {
@@ -262,14 +267,21 @@ fn context(line: &[u8], chunk: u64, kind: u8) -> Vec<u8> {
     [line, &chunk.to_be_bytes()[..], &[kind]].concat()
 }
 
-fn text(to: &mut Vec<u8>, text: &str) -> Result<(), Flaw> {
+pub(super) fn put_record(to: &mut Vec<u8>, key: &Key, fields: &Fields) -> Result<(), Flaw> {
+    let count = u32::try_from(fields.len()).map_err(|_| Flaw::Damaged("a record"))?;
+    put_text(to, &key.to_string())?;
+    to.extend(count.to_be_bytes());
+    fields.iter().flat_map(|(name, value)| [name, value]).try_for_each(|part| put_text(to, part))
+}
+
+pub(super) fn put_text(to: &mut Vec<u8>, text: &str) -> Result<(), Flaw> {
     let length = u32::try_from(text.len()).map_err(|_| Flaw::Damaged("a record"))?;
     to.extend(length.to_be_bytes());
     to.extend(text.as_bytes());
     Ok(())
 }
 
-fn take_record(rest: &mut &[u8]) -> Result<(String, Fields), Flaw> {
+pub(super) fn take_record(rest: &mut &[u8]) -> Result<(String, Fields), Flaw> {
     let key = take_text(rest)?;
     let count = take_number(rest)?;
     let mut fields = Fields::new();
@@ -279,7 +291,7 @@ fn take_record(rest: &mut &[u8]) -> Result<(String, Fields), Flaw> {
     Ok((key, fields))
 }
 
-fn take_text(rest: &mut &[u8]) -> Result<String, Flaw> {
+pub(super) fn take_text(rest: &mut &[u8]) -> Result<String, Flaw> {
     let length = take_number(rest)? as usize;
     let (text, others) = rest.split_at_checked(length).ok_or(Flaw::Damaged("a record"))?;
     *rest = others;
@@ -321,7 +333,7 @@ mod tests {
     async fn count(path: &Path, seal: &Seal) -> Result<usize, Flaw> {
         let mut seen = 0;
         let found = read(path, seal, false, |_, _| seen += 1).await?;
-        assert_eq!(found, state());
+        assert_eq!(found.state, state());
         Ok(seen)
     }
 

@@ -118,6 +118,77 @@ async fn what_came_just_before_a_wipe_is_kept() {
     assert!(again.tables.certs().find("h1.test").is_some());
 }
 
+/// A certificate and a host that came within the pause between two writes of the file, and then store and proxy died at once:
+/// the file was of no help, and what it lacked was the key to a name that it had.
+#[tokio::test]
+async fn what_came_just_before_everything_died_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = memory();
+    former_run(dir.path(), backend.clone()).await;
+    let path = file(dir.path()).unwrap().path;
+    let journal = path.with_extension("journal");
+    let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+    let former = read(&journal);
+    let mut world = World::with(|_| backend, file(dir.path()));
+    world.run();
+    world.settled().await;
+    world.store.put(&host("early.test", 1), Expect::Absent).await.unwrap();
+    world.settled().await;
+    // The first change of this run has the file written anew, with a journal to go on with; no time passes after that.
+    world.until(|_| read(&journal) != former && read(&journal).ends_with(b"\n")).await;
+    let (written, empty) = (read(&path), read(&journal));
+    world.store.put(&host("late.test", 1), Expect::Absent).await.unwrap();
+    world.store.put(&world.cert("late.test"), Expect::Absent).await.unwrap();
+    world.store.delete::<model::Host>("h3.test", Expect::Any).await.unwrap();
+    world.settled().await;
+    let digest = world.tables.digest();
+    // What a crash now would leave behind, as soon as it is all.
+    let left = tempfile::tempdir().unwrap();
+    std::fs::create_dir(left.path().join("state")).unwrap();
+    let again = async {
+        loop {
+            for from in [&path, &journal] {
+                let to = left.path().join("state").join(from.file_name().unwrap());
+                std::fs::copy(from, to).unwrap();
+            }
+            let mut again = World::with(|_| memory(), file(left.path()));
+            again.switched.switch(false);
+            assert!(start(&mut again).await.is_err());
+            if again.tables.digest() == digest {
+                return again;
+            }
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    assert_eq!(again.tables.state().revision, world.tables.state().revision);
+    assert!(again.tables.certs().find("late.test").is_some());
+    assert!(again.tables.route("h3.test").is_none());
+    assert!(read(&journal).starts_with(&empty), "the journal goes on");
+    assert!(read(&path) == written, "the file need not be written anew");
+    world.stop().await;
+}
+
+/// A certificate that came just before the store went, and before this run had a journal: the file that is written anew
+/// without the store has it.
+#[tokio::test]
+async fn a_file_that_is_written_without_the_store_has_the_last_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = memory();
+    former_run(dir.path(), backend.clone()).await;
+    let mut world = World::with(|_| backend, file(dir.path()));
+    // Nothing keeps it yet but the file of the former run.
+    world.store.put(&world.cert("h2.test"), Expect::Absent).await.unwrap();
+    start(&mut world).await.unwrap();
+    let digest = world.tables.digest();
+    world.switched.switch(false);
+    world.run();
+    world.stop().await;
+    let mut again = World::with(|_| memory(), file(dir.path()));
+    again.switched.switch(false);
+    assert!(start(&mut again).await.is_err());
+    assert_eq!(again.tables.digest(), digest);
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_as_none() {
     let dir = tempfile::tempdir().unwrap();

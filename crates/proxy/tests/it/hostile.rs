@@ -172,13 +172,13 @@ async fn the_counts_of_a_host_go_with_it() {
     };
     until("all are counted", || counted("a.test", 40) && counted("b.test", 20)).await;
 
-    gateway.tables.apply_host(&a.pattern, None);
+    gateway.tables.apply_host(&a.pattern, None).unwrap();
     // Until then a connection that was used for the host remembers it.
     assert_eq!(busy.get("b.test", "/").await.status, 200);
     until("the counts are gone", || !metrics.render().contains("host=\"a.test\"")).await;
     assert!(counted("b.test", 21));
 
-    gateway.tables.apply_host(&a.pattern.clone(), Some(a));
+    gateway.tables.apply_host(&a.pattern.clone(), Some(a)).unwrap();
     assert_eq!(gateway.client().await.get("a.test", "/").await.status, 200);
     until("it counts from zero", || counted("a.test", 1)).await;
 }

@@ -114,9 +114,9 @@ async fn a_change_of_the_table_counts_from_the_next_request_on_the_same_connecti
     let mut client = gateway.client().await;
     assert_eq!(client.get("a.test", "/").await.text(), "one");
     let changed = host("a.test", two.address);
-    gateway.tables.apply_host(&changed.pattern.clone(), Some(changed));
+    gateway.tables.apply_host(&changed.pattern.clone(), Some(changed)).unwrap();
     assert_eq!(client.get("a.test", "/").await.text(), "two");
-    gateway.tables.apply_host(&"a.test".parse().unwrap(), None);
+    gateway.tables.apply_host(&"a.test".parse().unwrap(), None).unwrap();
     assert_eq!(client.get("a.test", "/").await.status, 404);
 }
 

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use crate::common::client::Client;
 use crate::common::origin::Origin;
-use crate::common::{Gateway, PATIENCE, host};
+use crate::common::{Gateway, PATIENCE, host, until};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use model::Host;
+use model::{Host, Timestamp};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -119,6 +120,109 @@ async fn a_handshake_waits_for_a_certificate_that_is_being_made() {
     };
     let (stream, ()) = tokio::join!(shake(&gateway, "a.b.late.test", &[]), make);
     assert_eq!(Client::over(stream.unwrap()).get("a.b.late.test", "/").await.status, 200);
+}
+
+/// A client that believes any certificate, as an authority does that asks for a proof.
+fn believing(alpn: &[&str]) -> TlsConnector {
+    let mut config = ClientConfig::builder_with_provider(certs::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|one| one.as_bytes().to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        certs::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// RFC 8737 §3: the proof is a handshake by which nothing follows; whoever offers another protocol sees nothing of it, and without
+/// a pending challenge there is nothing to see.
+#[tokio::test]
+async fn a_challenge_is_answered_in_the_handshake_of_an_authority_and_in_no_other() {
+    let app = Origin::echo().await;
+    let gateway = Gateway::start(vec![host("a.test", app.address)]).await;
+    gateway.certify("a.test");
+    let now = Timestamp::from(runtime::Clock::system().now());
+    let challenge = |domain: &str, life: u64| model::Challenge {
+        domain: domain.parse().unwrap(),
+        token: format!("token-{life}"),
+        key_authorisation: format!("token-{life}.thumbprint"),
+        expires_at: now.plus(Duration::from_secs(life)),
+    };
+    let ask = async |name: &'static str, alpn: &[&str]| {
+        let stream = TcpStream::connect(gateway.https).await.unwrap();
+        let name = ServerName::try_from(name).unwrap();
+        timeout(PATIENCE, believing(alpn).connect(name, stream)).await.expect("in time")
+    };
+    let proves = |stream: &TlsStream<TcpStream>, authorisation: &str| {
+        let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        let digest =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, authorisation.as_bytes());
+        leaf.windows(32).any(|part| part == digest.as_ref())
+    };
+    let acme = ["acme-tls/1"];
+    ask("a.test", &acme).await.expect_err("nothing is pending");
+    // The name need not be routed, and of two orders the later one counts.
+    for (id, one) in [
+        ("1", challenge("b.test", 60)),
+        ("2", challenge("a.test", 60)),
+        ("3", challenge("a.test", 90)),
+    ] {
+        gateway.tables.apply_challenge(id, Some(one));
+    }
+    for _ in 0..2 {
+        let stream = ask("a.test", &acme).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"acme-tls/1"[..]));
+        assert!(proves(&stream, "token-90.thumbprint"));
+        assert!(Client::over(stream).is_closed().await);
+    }
+    assert!(proves(&ask("B.test", &acme).await.unwrap(), "token-60.thumbprint"));
+    ask("c.test", &acme).await.expect_err("not this name");
+    // Who can speak HTTP as well is no authority.
+    let client = ask("a.test", &["http/1.1", "acme-tls/1"]).await.unwrap();
+    assert!(!proves(&client, "token-90.thumbprint"));
+    assert_eq!(Client::over(client).get("a.test", "/").await.status, 200);
+    gateway.tables.apply_challenge("3", None);
+    assert!(proves(&ask("a.test", &acme).await.unwrap(), "token-60.thumbprint"));
+    let line = "gatewright_tls_handshakes_total{result=\"challenge\"} 4";
+    until("they are counted", || gateway.metrics.render().contains(line)).await;
 }
 
 #[tokio::test]

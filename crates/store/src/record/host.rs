@@ -1,6 +1,6 @@
 use model::{Host, HostPattern, Timestamp, Upstream, UpstreamHost, UpstreamTls};
 
-use super::{Reader, Record, Writer};
+use super::{Reader, Record, Writer, rules};
 use crate::{BadRecord, Collection, Error, Fields, Sealer};
 
 /// The fields of the older layout tell the truth wherever they can: an older control plane, its lookup script and
@@ -13,6 +13,9 @@ use crate::{BadRecord, Collection, Error, Fields, Sealer};
 /// * `targetssl` — HTTPS to the upstream with any certificate; `gw_upstream_tls` = `verify` asks for a valid one.
 /// * `gw_upstreams` — all upstreams, only where `ip` and `targets` don't tell them.
 /// * `gw_enabled` = `false`, `gw_preserve_host` = `false`, `gw_certificate` — only where not the default.
+/// * `ip_allow`, `ip_deny`, `req_headers`, `resp_headers`, `hsts_enabled`, `ratelimit_*` — what they can say of the rules; `gw_rules`,
+///   JSON, says all of them.
+/// * `basicauth_enabled`, `sso_enabled` — guards that only the older data plane knows: nobody is let in here.
 /// * `is_cache` — a copy that an older lookup left behind: reads as disabled, since the pattern it was copied from
 ///   answers.
 /// * `is_wildcard` — the older control plane keeps a certificate for this pattern; never written here.
@@ -35,6 +38,16 @@ impl Record for Host {
         "gw_preserve_host",
         "gw_certificate",
         "gw_enabled",
+        "gw_rules",
+        "gw_basic_auth",
+        "ip_allow",
+        "ip_deny",
+        "req_headers",
+        "resp_headers",
+        "hsts_enabled",
+        "ratelimit_enabled",
+        "ratelimit_rate",
+        "ratelimit_burst",
     ];
 
     fn id(&self) -> String {
@@ -77,7 +90,7 @@ impl Record for Host {
         if !self.enabled {
             writer = writer.set("gw_enabled", false);
         }
-        Ok(writer.done())
+        Ok(rules::write(self.rules.as_deref(), writer).done())
     }
 
     fn from_fields(id: &str, fields: &Fields, _: &Sealer) -> Result<Self, BadRecord> {
@@ -101,6 +114,8 @@ impl Record for Host {
             && reader.flag("is_wildcard", false)
             && !reader.flag("wildcard_matchAny", false);
         host.enabled &= !reader.flag("is_cache", false) && !certificate_only;
+        host.set_rules(rules::read(&reader)?);
+        host.foreign_gate = rules::foreign_gate(&reader);
         Ok(host)
     }
 }

@@ -16,6 +16,7 @@ mod host;
 mod issuance;
 mod local_ca;
 mod report;
+mod rules;
 #[cfg(test)]
 mod tests;
 

@@ -356,6 +356,41 @@ fn any_host() -> impl Strategy<Value = Host> {
     )
 }
 
+#[test]
+fn rules_read_as_written_and_the_older_fields_have_the_last_word() {
+    let mut host = Host::new("a.test".parse().unwrap());
+    let plain = survives(&host);
+    assert!(!plain.contains_key("gw_rules"), "no rules, no field");
+    let json = r#"{"canonical":"a.test","allow":["10.0.0.0/8"],"deny":["10.1.0.0/16"],
+        "routes":[{"path":"/api","upstreams":["127.0.0.1:1"],"strip_prefix":true},{"path":"/s","static":{"root":"/srv"}}],
+        "rate_limit":[{"requests":5,"burst":7}],"basic_auth":{"users":{"ann":"$2b$10$canary"}},
+        "hsts":{"max_age":60},"request_headers":{"set":{"x-a":"1"},"remove":["x-b"]},"security_headers":true,
+        "limits":{"max_body":10},"rewrite_responses":false,"maintenance":{"retry_after":5}}"#;
+    host.set_rules(serde_json::from_str(json).unwrap());
+    let stored = survives(&host);
+    assert!(!stored["gw_rules"].contains("canary"));
+    for (field, value) in [
+        ("ip_allow", r#"["10.0.0.0/8"]"#),
+        ("req_headers", r#"{"x-a":"1"}"#),
+        ("ratelimit_enabled", "true"),
+        ("ratelimit_burst", "6"),
+    ] {
+        assert_eq!(stored[field], value, "{field}");
+    }
+    let edited = |field: &str, value: &str| {
+        let mut fields = stored.clone();
+        fields.insert(field.to_owned(), value.to_owned());
+        Host::from_fields("a.test", &fields, &sealer())
+    };
+    assert_eq!(edited("ip_allow", r#"["192.0.2.1"]"#).unwrap().rules().allow, ["192.0.2.1"]);
+    let slower = edited("ratelimit_rate", "2").unwrap();
+    assert_eq!(slower.rules().rate_limit[0].requests, 2);
+    assert_eq!(edited("sso_enabled", "true").unwrap().foreign_gate, Some("sso_enabled"));
+    // An access list that can't be read must not count as none.
+    edited("ip_deny", "10.0.0.1,10.0.0.2").unwrap_err();
+    edited("gw_rules", r#"{"allw":[]}"#).unwrap_err();
+}
+
 proptest! {
     #[test]
     fn any_host_reads_as_written(host in any_host()) {

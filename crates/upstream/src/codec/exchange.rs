@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -15,7 +16,7 @@ use super::upload::{Upload, UploadError};
 use super::{Codec, Connection};
 use crate::connect::Connector;
 use crate::error::BoxError;
-use crate::framing::{self, Framing};
+use crate::framing::{self, Ending, Framing};
 use crate::pool::Pool;
 use crate::request_head::{RequestHead, is_interim};
 use crate::{Answer, Endpoint, Error, Outgoing, Problem, UpBody, UpgradedIo};
@@ -49,14 +50,16 @@ where
             }
         };
         let Some(upload) = slot.as_mut() else { return Err(Error::already_sent()) };
-        upload.begin(&request);
+        upload.begin(&request, codec.spare.bytes());
         let mut attempt = Attempt::new(codec, connection, upload, &mut on_interim);
         match poll_fn(|cx| attempt.poll(cx)).await {
             Ok((head, rest)) => {
                 let connection = attempt.connection;
                 let upload = slot.take().filter(|upload| !upload.is_done()).map(rest_of);
-                let done = Done { codec, pool, connection, upload, head, rest };
-                return done.conclude(&request);
+                let answer =
+                    Done { codec, pool, connection, upload, head, rest }.conclude(&request);
+                codec.spare.keep_fields(mem::take(&mut outgoing.headers));
+                return answer;
             }
             // The upstream may have closed the idle connection before this request reached it. Once more, if
             // that can't do anything twice; the next connection is a new one, so there is no third time.
@@ -167,6 +170,9 @@ where
         }
         let before = self.upload.written();
         let sent = self.upload.poll(&mut self.connection.stream, cx);
+        if self.upload.is_done() {
+            self.codec.spare.keep_bytes(self.upload.take_buffer());
+        }
         if self.upload.written() != before {
             self.connection.alarm.rest();
         }
@@ -186,13 +192,12 @@ where
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Head, Bytes), Failure>> {
         loop {
             if !self.input.is_empty() {
-                let taken = head::take(&mut self.input, self.codec.max_head, self.codec.max_fields);
-                match taken.map_err(Failure::Bad)? {
+                match head::take(self.codec, &mut self.input).map_err(Failure::Bad)? {
                     Some(head) if is_interim(head.status) => {
                         self.interim(head)?;
                         continue;
                     }
-                    Some(head) => return Poll::Ready(Ok((head, std::mem::take(&mut self.input)))),
+                    Some(head) => return Poll::Ready(Ok((head, mem::take(&mut self.input)))),
                     None => {}
                 }
             }
@@ -255,10 +260,9 @@ impl Done<'_> {
             return self.switch(request);
         }
         let Head { status, version, headers, .. } = &mut self.head;
-        let framing = framing::of_response(request.method, *status, *version, headers);
-        let framing = framing.map_err(|problem| self.bad(problem))?;
-        let Head { version, headers, .. } = &self.head;
-        let reusable = framing::keeps_alive(*version, headers) && framing != Framing::Close;
+        let ending = framing::of_response(request.method, *status, *version, headers);
+        let Ending { framing, keeps_alive } = ending.map_err(|problem| self.bad(problem))?;
+        let reusable = keeps_alive && framing != Framing::Close;
         if matches!(framing, Framing::None | Framing::Chunked) {
             self.head.headers.remove(header::TRANSFER_ENCODING);
         }
@@ -311,7 +315,7 @@ impl Done<'_> {
 fn response<T: Default>(head: &mut Head) -> Response<T> {
     let mut response = Response::new(T::default());
     *response.status_mut() = head.status;
-    *response.headers_mut() = std::mem::take(&mut head.headers);
+    *response.headers_mut() = mem::take(&mut head.headers);
     if let Some(reason) = head.reason.take() {
         response.extensions_mut().insert(reason);
     }

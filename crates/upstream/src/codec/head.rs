@@ -5,6 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
+use super::Codec;
+use super::spare::Spare;
 use crate::Problem;
 
 /// Fields parsed without an allocation.
@@ -21,20 +23,17 @@ pub(crate) struct Head {
 }
 
 /// Takes a head off `input`; none if its end isn't there yet. The header values share `input`'s memory.
-pub(crate) fn take(
-    input: &mut Bytes,
-    max_head: usize,
-    max_fields: usize,
-) -> Result<Option<Head>, Problem> {
+pub(crate) fn take(codec: &Codec, input: &mut Bytes) -> Result<Option<Head>, Problem> {
+    let max_fields = codec.max_fields;
     let parsed = if max_fields <= FIELDS_ON_STACK {
         let mut fields = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
-        parse(input, &mut fields[..max_fields])?
+        parse(input, &mut fields[..max_fields], &codec.spare)?
     } else {
         let mut fields: Vec<_> = (0..max_fields).map(|_| MaybeUninit::uninit()).collect();
-        parse(input, &mut fields)?
+        parse(input, &mut fields, &codec.spare)?
     };
     let used = parsed.as_ref().map_or(input.len(), |(used, _)| *used);
-    if used > max_head {
+    if used > codec.max_head {
         return Err(Problem::HeadTooLarge);
     }
     Ok(parsed.map(|(used, head)| {
@@ -46,6 +45,7 @@ pub(crate) fn take(
 fn parse<'a>(
     input: &'a Bytes,
     fields: &mut [MaybeUninit<httparse::Header<'a>>],
+    spare: &Spare,
 ) -> Result<Option<(usize, Head)>, Problem> {
     let mut response = httparse::Response::new(&mut []);
     let parsed =
@@ -63,13 +63,17 @@ fn parse<'a>(
         .reason
         .filter(|reason| Some(*reason) != status.canonical_reason())
         .and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
-    let headers = headers(input, response.headers)?;
+    let headers = headers(input, response.headers, spare.fields())?;
     Ok(Some((used, Head { status, version, reason, headers })))
 }
 
-fn headers(input: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Problem> {
+fn headers(
+    input: &Bytes,
+    fields: &[httparse::Header<'_>],
+    mut headers: HeaderMap,
+) -> Result<HeaderMap, Problem> {
     // Room for what a proxy adds, so that the map needn't grow.
-    let mut headers = HeaderMap::with_capacity(fields.len() + 2);
+    headers.reserve(fields.len() + 2);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Problem::Malformed)?;
         let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value))

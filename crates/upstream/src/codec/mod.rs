@@ -6,6 +6,7 @@ mod connection;
 mod exchange;
 mod head;
 mod intake;
+mod spare;
 mod upload;
 
 use std::rc::Rc;
@@ -15,6 +16,7 @@ pub(crate) use self::answer_body::AnswerBody;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::exchange::send;
 use self::intake::Intake;
+use self::spare::Spare;
 pub(crate) use self::upload::{Upload, put_field};
 use crate::Settings;
 
@@ -22,6 +24,7 @@ use crate::Settings;
 #[derive(Debug)]
 pub(crate) struct Codec {
     intake: Intake,
+    spare: Spare,
     idle_timeout: Option<Duration>,
     continue_timeout: Duration,
     max_head: usize,
@@ -32,6 +35,7 @@ impl Codec {
     pub(crate) fn new(settings: &Settings) -> Rc<Self> {
         Rc::new(Self {
             intake: Intake::default(),
+            spare: Spare::default(),
             idle_timeout: settings.idle_timeout,
             continue_timeout: settings.continue_timeout,
             max_head: settings.max_head,

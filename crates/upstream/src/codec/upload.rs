@@ -1,4 +1,5 @@
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -70,6 +71,11 @@ where
         }
     }
 
+    /// The buffer given to [`begin`](Self::begin), if the head is still in it. It is of no more use once all is sent.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        mem::take(&mut self.piece.head)
+    }
+
     /// The body itself, for another hand to send.
     pub(crate) fn into_body(self) -> B {
         self.body
@@ -86,10 +92,11 @@ where
         }
     }
 
-    /// Starts with this head, from the beginning.
-    pub(crate) fn begin(&mut self, head: &RequestHead<'_>) {
+    /// Starts with this head, from the beginning. It is written to `buffer`, which is empty.
+    pub(crate) fn begin(&mut self, head: &RequestHead<'_>, mut buffer: Vec<u8>) {
         debug_assert!(self.first, "only what is still all there can begin");
-        self.piece.head = encode(head);
+        encode(head, &mut buffer);
+        self.piece.head = buffer;
         self.piece.written = 0;
         self.flushed = false;
         self.held =
@@ -266,8 +273,8 @@ impl Piece {
     }
 }
 
-fn encode(head: &RequestHead<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
+fn encode(head: &RequestHead<'_>, out: &mut Vec<u8>) {
+    out.reserve(1024);
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
     let target = head.target.as_str();
@@ -277,12 +284,14 @@ fn encode(head: &RequestHead<'_>) -> Vec<u8> {
     }
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    head.for_each_field(|name, value| put_field(&mut out, name.as_str(), value.as_bytes()));
+    head.for_each_field(|name, value| put_field(out, name.as_str(), value.as_bytes()));
+    if let Some((name, value)) = head.id {
+        put_field(out, name.as_str(), value);
+    }
     if let Some(shared) = head.shared {
         out.extend_from_slice(shared.wire());
     }
     out.extend_from_slice(b"\r\n");
-    out
 }
 
 pub(crate) fn put_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::uri::Uri;
-use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
@@ -101,6 +101,11 @@ fn request(head: &RequestHead<'_>, body: RequestBody) -> Request<RequestBody> {
     head.for_each_field(|name, value| {
         headers.append(name.clone(), value.clone());
     });
+    if let Some((name, value)) = head.id
+        && let Ok(value) = HeaderValue::from_bytes(value)
+    {
+        headers.append(name, value);
+    }
     headers.extend(head.shared.into_iter().flat_map(SharedFields::fields).cloned());
     request
 }

@@ -51,7 +51,7 @@ impl Gateway {
         let now = Timestamp::from(Clock::system().now());
         let tables = Arc::new(Tables::new(Arc::new(certs::CertTable::new(now).unwrap())));
         for host in hosts {
-            tables.apply_host(&host.pattern.clone(), Some(host));
+            tables.apply_host(&host.pattern.clone(), Some(host)).unwrap();
         }
         tables.set_state(TableState { loaded: true, ..TableState::default() });
         let any = || Listen::Address("127.0.0.1:0".parse().unwrap());

@@ -1,0 +1,9 @@
+//! Certificates from real authorities: Pebble, which validates for real, and Caddy's.
+
+mod crashes;
+mod extensions;
+mod faults;
+mod journal;
+mod proofs;
+mod second;
+mod world;

@@ -1,0 +1,7 @@
+//! A directory on a real disk, asked as clients ask.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests")]
+
+mod behaviour;
+mod differential;
+mod escape;
+mod site;
