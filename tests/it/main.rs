@@ -16,6 +16,7 @@ mod bad_input;
 mod big_bodies;
 mod certificates;
 mod chaos;
+mod cli_certificates;
 mod docs;
 mod drain;
 mod durability;

@@ -131,6 +131,7 @@ fn credentials(kind: &DnsKind, add: &DnsAdd) -> Result<BTreeMap<String, String>,
 fn zones(view: &DnsProviderView) -> String {
     match view.zones.len() {
         0 => "it has no zones".to_owned(),
+        1 => format!("one zone: {}", view.zones[0]),
         count => format!("{count} zones: {}", view.zones.join(", ")),
     }
 }

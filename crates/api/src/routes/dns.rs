@@ -38,11 +38,7 @@ const LONGEST_KIND: usize = 64;
 pub(crate) async fn list_kinds(
     State(app): State<App>,
     Caller(_anyone): Caller,
-    parameters: Parameters,
 ) -> Result<Response, Failure> {
-    let mut errors = Errors::default();
-    parameters.none(&mut errors);
-    errors.check(Some(()))?;
     let results = app.control.dns_providers().kinds().iter().map(DnsKind::from).collect();
     answer(StatusCode::OK, None, &DnsKindList { results, next: None })
 }

@@ -81,7 +81,6 @@ async fn the_kinds_say_what_they_need() {
     let token = &cloudflare["fields"][0];
     assert_eq!((&token["name"], &token["secret"]), (&json!("api_token"), &json!(true)));
     assert!(!token["help"].as_str().unwrap().is_empty());
-    assert_eq!(api.get("/api/dns/kinds?limit=1").await.pointers(), ["?limit"]);
     api.put("/api/dns/kinds", "{}").await.is(405, "method_not_allowed");
     api.delete("/api/dns/domain").await.is(405, "method_not_allowed");
 }
