@@ -14,8 +14,11 @@ use crate::failure::At;
 pub(crate) struct HoldOffs {
     clock: Clock,
     /// By directory, and name where it is of one.
-    until: Mutex<HashMap<(String, Option<HostPattern>), (Timestamp, Said)>>,
+    until: Mutex<HashMap<Whom, (Timestamp, Said)>>,
 }
+
+/// A directory, and the name where it is of one.
+type Whom = (String, Option<HostPattern>);
 
 /// What is told again meanwhile.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! From a host's record to what is decided by: everything is read at once, and everything that is wrong is named.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
@@ -93,11 +94,11 @@ pub fn compile(host: &Host) -> Result<Compiled, Vec<Fault>> {
 struct Faults(Vec<Fault>);
 
 impl Faults {
-    fn add(&mut self, pointer: impl Into<String>, detail: impl ToString) {
-        self.0.push(Fault { pointer: pointer.into(), detail: detail.to_string() });
+    fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(Fault { pointer: pointer.into(), detail: detail.into() });
     }
 
-    fn take<T, E: ToString>(&mut self, pointer: &str, result: Result<T, E>) -> Option<T> {
+    fn take<T, E: Display>(&mut self, pointer: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.add(pointer, error.to_string())).ok()
     }
 }
@@ -150,7 +151,7 @@ fn canonical(name: Option<&str>, faults: &mut Faults) -> Option<Canonical> {
             Some(Canonical { name: name.as_str().into(), status: StatusCode::PERMANENT_REDIRECT })
         }
         Err(error) => {
-            faults.add("/canonical", error);
+            faults.add("/canonical", error.to_string());
             None
         }
     }

@@ -137,6 +137,10 @@ fn conn(
 }
 
 /// Whom a handshake was with.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and boxing would cost each connection"
+)]
 enum Shaken {
     /// Somebody who will send requests.
     Client(TlsStream<TcpStream>, Tls),

@@ -199,7 +199,7 @@ impl Gates {
                 if let Behind::Directory(directory, looked_up) = found.target {
                     keep_up(directory, looked_up, state.now).await;
                 }
-                go(found, target)
+                go(&found, target)
             }
         }
     }
@@ -232,7 +232,7 @@ impl Gates {
 
 /// What a decision to go on comes to.
 fn go<'a>(
-    found: policy::Target<'a, '_, Behind>,
+    found: &policy::Target<'a, '_, Behind>,
     asked: &PathAndQuery,
 ) -> Result<Next<'a>, Refusal> {
     match found.target {

@@ -3,14 +3,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 /// A port that is known before what stands behind it: connections go on to its targets, in turn. Without targets they are
 /// closed.
 pub struct Relay {
     addr: SocketAddr,
     targets: Arc<Mutex<Vec<SocketAddr>>>,
-    task: JoinHandle<()>,
+    /// Ends with it.
+    _tasks: JoinSet<()>,
 }
 
 impl Relay {
@@ -19,8 +20,9 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         let targets = Arc::<Mutex<Vec<SocketAddr>>>::default();
-        let task = tokio::spawn(serve(listener, targets.clone()));
-        Self { addr, targets, task }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, targets.clone()));
+        Self { addr, targets, _tasks: tasks }
     }
 
     /// Where it listens.
@@ -31,12 +33,6 @@ impl Relay {
     /// Where connections go from now on.
     pub fn lead_to(&self, targets: &[SocketAddr]) {
         *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets.to_vec();
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

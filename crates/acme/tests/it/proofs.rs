@@ -67,7 +67,7 @@ async fn a_wildcard_is_proved_in_a_zone_on_real_name_servers() {
     for software in [Software::Bind, Software::Knot] {
         let zone = ZoneFile::new("a.test", "_acme-challenge.d CNAME proofs.a.test.");
         let key = TsigKey::new("acme", "hmac-sha256");
-        let server = NameServer::start(software, &[zone], &[key.clone()]).await;
+        let server = NameServer::start(software, &[zone], std::slice::from_ref(&key)).await;
         let world = World::with(|options| options.dns = server.addr()).await;
         let settings = [
             ("server", server.addr().to_string()),

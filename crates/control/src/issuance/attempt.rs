@@ -162,7 +162,7 @@ impl One<'_> {
             "the lease of a certificate was lost; another replica goes on"
         );
         tokio::select! {
-            outcome = work => outcome.and_then(|_| Err(self.lost())),
+            outcome = work => Err(outcome.err().unwrap_or_else(|| self.lost())),
             () = self.control.clock().sleep(CLEAR_UP) => Err(self.lost()),
         }
     }

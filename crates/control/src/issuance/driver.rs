@@ -166,7 +166,7 @@ impl<'a> Driver<'a> {
                 break;
             }
             let still = due(&self.control.tables(), &name);
-            if !still.is_some_and(|(at, _)| at <= now) {
+            if still.is_none_or(|(at, _)| at > now) {
                 self.agenda.set(&name, still.map(|(at, _)| at));
             } else if self.busy.insert(name.clone()) {
                 up.push((name, false));

@@ -74,7 +74,7 @@ impl Authority {
     async fn make(&self, request: &Request, journal: &dyn Journal) -> Result<CertRecord, Failure> {
         let name = request.name.as_str();
         self.asked.lock().unwrap().push(name.to_owned());
-        if let Some(order) = journal.order().await.map_err(|it| failed(it.into()))? {
+        if let Some(order) = journal.order().await.map_err(failed)? {
             self.found.lock().unwrap().push(order.url);
         }
         let script = self.scripts.lock().unwrap().get_mut(name).and_then(VecDeque::pop_front);
