@@ -312,7 +312,8 @@ impl Control {
                 None => Err(Error::Refused("the record is already as it was: there is none")),
             };
         };
-        if now.is_none() && !kind.secrets.is_empty() {
+        let had_one = kind.secrets.len() > kind.optional.len() || !told.secrets.is_empty();
+        if now.is_none() && had_one {
             return Err(Error::Refused(
                 "the record had a secret, which is not in the history: make it anew",
             ));

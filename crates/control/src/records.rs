@@ -21,6 +21,8 @@ pub(crate) struct Kind {
     also: &'static [&'static str],
     /// The fields among them that never leave the store in clear, nor enter the history.
     pub(crate) secrets: &'static [&'static str],
+    /// Those of the secrets that not every such record has. Where one was left out stands [`LEFT_OUT`].
+    pub(crate) optional: &'static [&'static str],
     /// The setting whose key seals them; `None` for those that are hashes.
     pub(crate) sealed_with: Option<&'static str>,
     /// Who may see such a record in the history, and who may write it.
@@ -53,6 +55,7 @@ pub(crate) const KINDS: [Kind; 5] = [
     },
     Kind {
         secrets: &["gw_basic_auth"],
+        optional: &["gw_basic_auth"],
         // Kept from an older layout, where the name may be one that is none here.
         also: &["created_by"],
         view: host_view,
@@ -81,6 +84,7 @@ impl Kind {
             fields: R::FIELDS,
             also: &[],
             secrets: &[],
+            optional: &[],
             sealed_with: None,
             read: Permission::Read,
             write: Permission::WriteHosts,
@@ -108,9 +112,15 @@ impl Kind {
         fields
     }
 
-    /// The record without its secrets.
+    /// The record without its secrets. That there was an optional one is told: a host must not come back unguarded.
     pub(crate) fn without_secrets(&self, mut fields: Fields) -> Fields {
-        fields.retain(|name, _| !self.secrets.contains(&name.as_str()));
+        fields.retain(|name, value| {
+            if self.optional.contains(&name.as_str()) {
+                LEFT_OUT.clone_into(value);
+                return true;
+            }
+            !self.secrets.contains(&name.as_str())
+        });
         fields
     }
 
@@ -233,6 +243,10 @@ fn user_view(id: &str, shown: &Fields) -> Option<Value> {
 
 /// In place of a password's hash: no password fits it.
 pub(crate) const LOCKED: &str = "*";
+
+/// What stands for an optional secret that was left out: a value of its kind that lets nobody in. Data planes refuse
+/// such a host.
+pub(crate) const LEFT_OUT: &str = "{}";
 
 /// For records that have nothing to open.
 fn unsealed() -> Option<Sealer> {

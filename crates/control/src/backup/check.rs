@@ -10,7 +10,7 @@ use store::{Collection, Key, Record, Sealer};
 
 use super::file::{Checksum, End, FORMAT, Header, LONGEST_LINE, Line};
 use super::import::ImportMode;
-use crate::records::{KINDS, Kind, LOCKED};
+use crate::records::{KINDS, Kind, LEFT_OUT, LOCKED};
 use crate::{Error, FieldError};
 
 /// How many wrong lines are named.
@@ -230,12 +230,14 @@ impl<'s> Reading<'s> {
         }
         let mut fields = line.fields;
         if !self.with_secrets {
+            fields.retain(|name, value| !(kind.optional.contains(&&**name) && value == LEFT_OUT));
             if kind.secrets.iter().any(|name| fields.contains_key(*name)) {
                 return self
                     .wrong
                     .add(at, "has a secret, though the header says that there are none");
             }
-            fields.extend(kind.secrets.iter().map(|name| ((*name).to_owned(), LOCKED.to_owned())));
+            let required = kind.secrets.iter().filter(|name| !kind.optional.contains(name));
+            fields.extend(required.map(|name| ((*name).to_owned(), LOCKED.to_owned())));
         }
         let wrong = kind.check(&line.id, &fields, self.sealer);
         for detail in &wrong {

@@ -10,7 +10,7 @@ use super::check::{Checked, Lines, check, unreadable};
 use super::file::Line;
 use crate::history::Verb;
 use crate::mirror::for_each;
-use crate::records::{Change, Kind, LOCKED};
+use crate::records::{Change, Kind, LEFT_OUT, LOCKED};
 use crate::{Actor, Control, Error};
 
 /// How many records are written in one commit.
@@ -285,10 +285,17 @@ fn wanted(line: Line) -> Option<(Key, Fields)> {
 
 /// A record from the file with the secrets that it lacks: those it has now, or one that opens nothing.
 fn whole(key: &Key, before: Option<&Fields>, mut after: Fields) -> Fields {
-    for name in Kind::of(key.collection).map_or(&[][..], |kind| kind.secrets) {
-        if !after.contains_key(*name) {
-            let now = before.and_then(|fields| fields.get(*name)).cloned();
-            after.insert((*name).to_owned(), now.unwrap_or_else(|| LOCKED.to_owned()));
+    let Some(kind) = Kind::of(key.collection) else { return after };
+    for name in kind.secrets {
+        let now = before.and_then(|fields| fields.get(*name)).cloned();
+        if !kind.optional.contains(name) {
+            after
+                .entry((*name).to_owned())
+                .or_insert_with(|| now.unwrap_or_else(|| LOCKED.to_owned()));
+        } else if let (Some(value), Some(now)) = (after.get_mut(*name), now)
+            && value == LEFT_OUT
+        {
+            *value = now;
         }
     }
     after

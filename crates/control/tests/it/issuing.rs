@@ -454,7 +454,7 @@ async fn who_lost_the_lease_commits_nothing() {
         world.soon(async || world.tried("a.example.com").await?.order).await;
         // Somebody else takes over, as if this one had stood still.
         let mut record = world.tried("a.example.com").await.unwrap();
-        record.fence += 1;
+        record.fence += 1_000;
         world.store.put(&record, Expect::Any).await.unwrap();
         authority.gate.add_permits(1);
         world.pass(Duration::from_secs(3)).await;
