@@ -234,10 +234,10 @@ mod tests {
         let mut disabled = host(1);
         disabled.enabled = false;
         store.put(&disabled, Expect::Absent).await.unwrap();
-        edit(&store, "ratelimit_rate", "10").await;
+        edit(&store, "sso_realm", "10").await;
         edit(&store, "created_by", "an older name that is none here").await;
         store.put(&host(2), Expect::Exists).await.unwrap();
-        assert_eq!(field(&store, "ratelimit_rate").await.as_deref(), Some("10"));
+        assert_eq!(field(&store, "sso_realm").await.as_deref(), Some("10"));
         assert_eq!(field(&store, "gw_enabled").await, None);
         assert!(field(&store, "created_by").await.is_some());
         assert_eq!(store.get::<Host>("a.test").await.unwrap().unwrap().value, host(2));
