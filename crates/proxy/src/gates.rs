@@ -25,7 +25,7 @@ use upstream::Endpoints;
 use crate::conn::Conn;
 use crate::matched::Matched;
 use crate::record::Record;
-use crate::respond::Refusal;
+use crate::respond::{Refusal, chain};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -138,7 +138,7 @@ impl Gates {
                 Ok(directory) => Behind::Directory(directory, AtomicU64::new(0)),
                 Err(error) => {
                     let host = &host.pattern;
-                    let why = with_causes(&error);
+                    let why = chain(&error);
                     tracing::warn!(%host, root = rules.root, why, "a directory is not served");
                     Behind::Closed(why)
                 }
@@ -329,16 +329,6 @@ fn open(rules: &DirectoryRules, roots: &Roots) -> Result<Directory, static_files
         immutable: rules.immutable.clone(),
     };
     roots.open(rules.root.as_ref(), options)
-}
-
-fn with_causes(error: &static_files::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn host_text(upstream: &Upstream) -> String {

@@ -1,6 +1,5 @@
 //! The pages for what goes wrong: the only place that turns an error into a status.
 
-use std::error::Error as _;
 use std::fmt::Write;
 
 use bytes::Bytes;
@@ -110,17 +109,13 @@ impl Refusal {
     fn cause(&self) -> String {
         match self {
             Self::BadGateway(error) | Self::TimedOut(error) => chain(error),
-            Self::BrokenBody(error) => error
-                .source()
-                .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+            Self::BrokenBody(error) => chain(&**error),
             Self::BadRequest(why) => format!("bad request: {why}"),
             Self::ForeignGate(field) => {
                 format!("{field} guards this host, which is not known here")
             }
             Self::NoDirectory(why) => why.clone(),
-            Self::Unreadable(error) => error
-                .source()
-                .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+            Self::Unreadable(error) => chain(error),
             _ => self.explanation().0.to_lowercase(),
         }
     }
@@ -172,7 +167,7 @@ fn html(code: u16, title: &str, text: &str, id: &str) -> String {
 }
 
 /// An error and its causes in one line.
-pub(crate) fn chain(error: &upstream::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

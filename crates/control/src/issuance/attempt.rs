@@ -9,6 +9,7 @@ use super::driver::Held;
 use super::journal::{StoreJournal, told};
 use super::ledger::failed_validation;
 use super::plan::{Step, backoff, due};
+use crate::records::with_causes;
 use crate::{Control, Error};
 
 /// How long the lease of a name lasts when its holder dies.
@@ -244,7 +245,7 @@ impl One<'_> {
             record.remember(attempt.clone());
         });
         let (stage, code) = (failure.stage, failure.code.as_str());
-        let error = chain(&failure);
+        let error = with_causes(&failure);
         tracing::warn!(name = self.name, %stage, code, error, "no certificate could be got");
         match changed.await {
             Err(JournalError::Lost) => return Ok(Outcome::Left),
@@ -276,7 +277,11 @@ impl One<'_> {
             }
             Ok(None) => Window { start: None, end: None, ask_at: now.plus(ASK_AGAIN) },
             Err(failure) => {
-                tracing::debug!(name = self.name, error = chain(&failure), "no renewal window");
+                tracing::debug!(
+                    name = self.name,
+                    error = with_causes(&failure),
+                    "no renewal window"
+                );
                 let before = self.control.tables().issuance.get(self.name).and_then(|it| it.window);
                 let soon = failure.retry_after.unwrap_or_default().max(ASK_SOON);
                 let none = Window { start: None, end: None, ask_at: now };
@@ -364,15 +369,4 @@ fn failure(stage: Stage, code: &str, detail: String) -> Failure {
         retry_after: None,
         source: None,
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
