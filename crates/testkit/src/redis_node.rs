@@ -88,17 +88,20 @@ impl RedisNode {
         self.command_as(login, words).await
     }
 
-    /// Sends several commands on one connection and gives the raw replies; `None` when there is no answer.
+    /// Sends several commands on one connection, `WAIT` among them, and gives the raw replies; `None` when there is no
+    /// answer. Not for a sentinel.
     pub async fn try_commands(&self, commands: &[&[&str]]) -> Option<String> {
         let login = self.password.as_deref().map(|password| ("default", password));
-        let exchange = exchange(self.addr, login, commands);
-        tokio::time::timeout(COMMAND, exchange).await.ok()?.ok()
+        let commands = [commands, &[&["QUIT"]]].concat();
+        let exchange = exchange(self.addr, login, &commands, Ending::Quit);
+        let answers = tokio::time::timeout(COMMAND, exchange).await.ok()?.ok()?;
+        answers.strip_suffix("+OK\r\n").map(str::to_owned)
     }
 
     /// As [`command`](Self::command), logged in as this user; `None` when there is no answer.
     pub async fn command_as(&self, login: Option<(&str, &str)>, words: &[&str]) -> Option<String> {
         let commands = [words];
-        let exchange = exchange(self.addr, login, &commands);
+        let exchange = exchange(self.addr, login, &commands, Ending::HalfClose);
         tokio::time::timeout(COMMAND, exchange).await.ok()?.ok()
     }
 
@@ -123,18 +126,29 @@ impl RedisNode {
     }
 }
 
+/// How a server is told that no further command comes, so that it ends the replies by closing.
+#[derive(PartialEq)]
+enum Ending {
+    /// By the end of what is sent. A client that waits in `WAIT` is given up at once.
+    HalfClose,
+    /// By `QUIT`, the last command. A sentinel knows none.
+    Quit,
+}
+
 /// Commands on a connection of their own.
 async fn exchange(
     addr: SocketAddr,
     login: Option<(&str, &str)>,
     commands: &[&[&str]],
+    ending: Ending,
 ) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(addr).await?;
     let mut request = login.map(|(user, word)| encode(&["AUTH", user, word])).unwrap_or_default();
     request.extend(commands.iter().map(|words| encode(words)));
     stream.write_all(request.as_bytes()).await?;
-    // The server answers what it has read and then closes, which ends the reply. A sentinel knows no QUIT.
-    stream.shutdown().await?;
+    if ending == Ending::HalfClose {
+        stream.shutdown().await?;
+    }
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).await?;
     let reply = String::from_utf8_lossy(&reply);
