@@ -8,8 +8,11 @@
 )]
 
 mod acme;
+mod acme_faults;
+mod acme_renewal;
 mod activation;
 mod architecture;
+mod authority;
 mod backup;
 mod bad_config;
 mod bad_input;
@@ -35,6 +38,7 @@ mod quickstart;
 mod ready;
 mod redis_topologies;
 mod redis_users;
+mod secrets;
 mod stale_pool;
 mod store_down;
 mod store_guard;

@@ -323,9 +323,7 @@ impl Certs<'_> {
                     Some(crate::mirror::renew_at(value.not_before, value.not_after))
                 }
                 _ => {
-                    let (not_before, not_after) = (value.not_before, value.not_after);
-                    let facts =
-                        crate::mirror::CertFacts { source: value.source, not_before, not_after };
+                    let facts = crate::mirror::CertFacts::of(&value);
                     Some(plan::renew_at(name, &facts, window.as_ref()))
                 }
             },

@@ -56,6 +56,8 @@ pub(crate) struct HostFacts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CertFacts {
     pub(crate) source: CertSource,
+    /// Whether the certificate of `*.x` covers `x` as well. One that was uploaded may not.
+    pub(crate) covers_base: bool,
     pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
 }
@@ -93,6 +95,16 @@ impl IssuanceFacts {
 }
 
 impl CertFacts {
+    pub(crate) fn of(record: &CertRecord) -> Self {
+        let CertRecord { source, not_before, not_after, .. } = *record;
+        let covers = |base| {
+            let read = certs::inspect(record.name.as_str(), &record.chain_pem);
+            read.is_ok_and(|read| read.names.iter().any(|name| name == base))
+        };
+        let covers_base = record.name.as_str().strip_prefix("*.").is_some_and(covers);
+        Self { source, covers_base, not_before, not_after }
+    }
+
     /// When it is time for the next one: two thirds of its own lifetime are over.
     pub(crate) fn renew_at(&self) -> Timestamp {
         renew_at(self.not_before, self.not_after)
@@ -185,10 +197,12 @@ impl Tables {
         (page, rest.next().is_some())
     }
 
-    /// The certificate that a client asking for a name or pattern is given: its own, or that of the wildcard above.
+    /// The certificate that a client asking for a name or pattern is given: its own, or that of the wildcard above or
+    /// beside it.
     pub(crate) fn covering(&self, name: &str) -> Option<&CertFacts> {
-        let wildcard = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
-        self.certs.get(name).or_else(|| self.certs.get(&wildcard()?))
+        let above = || name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        let beside = || self.certs.get(&format!("*.{name}")).filter(|cert| cert.covers_base);
+        self.certs.get(name).or_else(|| self.certs.get(&above()?)).or_else(beside)
     }
 
     /// Takes over a stored host; what is known of one that can't be understood stays.
@@ -215,8 +229,7 @@ impl Tables {
     fn apply_cert(&mut self, id: &str, cert: Option<&CertRecord>) {
         match cert {
             Some(cert) => {
-                let CertRecord { source, not_before, not_after, .. } = *cert;
-                self.certs.insert(id.to_owned(), CertFacts { source, not_before, not_after });
+                self.certs.insert(id.to_owned(), CertFacts::of(cert));
             }
             None => {
                 self.certs.remove(id);

@@ -200,7 +200,7 @@ impl One<'_> {
     ) -> Result<(), Failure> {
         let ended = self.control.now();
         let expect = before.map_or(Expect::Absent, |found| Expect::ETag(found.etag));
-        let attempt = self.told(started, None, None);
+        let attempt = self.told(started, journal.directory(), None);
         let done = |record: &mut Issuance| {
             record.order = None;
             record.order_key = None;

@@ -30,6 +30,8 @@ pub(crate) struct StoreJournal<'a> {
     /// Whether this is to take the place of a certificate that the authority knows of.
     again: bool,
     stage: Mutex<Stage>,
+    /// The authority of the last order that was begun or gone on with.
+    directory: Mutex<Option<String>>,
     /// Failures of authorities after which the next one was tried, until they are kept.
     tried: Mutex<Vec<Attempt>>,
     lost: AtomicBool,
@@ -44,13 +46,24 @@ impl<'a> StoreJournal<'a> {
         again: bool,
     ) -> Self {
         let stage = Mutex::new(Stage::Account);
-        let (tried, lost) = (Mutex::default(), AtomicBool::new(false));
-        Self { control, lifecycle, name, lease, again, stage, tried, lost }
+        let (directory, tried) = (Mutex::default(), Mutex::default());
+        let lost = AtomicBool::new(false);
+        Self { control, lifecycle, name, lease, again, stage, directory, tried, lost }
     }
 
     /// Whoever took over goes on; every write from now on fails.
     pub(crate) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
+    }
+
+    /// The authority of the last order.
+    pub(crate) fn directory(&self) -> Option<String> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_at(&self, directory: &str) {
+        let mut at = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        *at = Some(directory.to_owned());
     }
 
     fn tried(&self) -> MutexGuard<'_, Vec<Attempt>> {
@@ -165,12 +178,15 @@ impl Journal for StoreJournal<'_> {
     fn order(&self) -> BoxFuture<'_, Result<Option<OrderState>, JournalError>> {
         Box::pin(async move {
             let record = self.held().await?.value;
-            Ok(record.order.as_deref().and_then(|text| read_order(text, record.order_key)))
+            let order = record.order.as_deref().and_then(|text| read_order(text, record.order_key));
+            order.iter().for_each(|order| self.is_at(&order.directory));
+            Ok(order)
         })
     }
 
     fn keep_order<'a>(&'a self, order: &'a OrderState) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move {
+            self.is_at(&order.directory);
             let stage = self.stage();
             let text = order_text(order);
             self.change(|record| {

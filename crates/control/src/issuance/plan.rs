@@ -46,8 +46,8 @@ pub(crate) fn at_creation(tables: &Tables, name: &str) -> bool {
     }
 }
 
-/// Whether the certificate of a wildcard host serves a name: `*.x` serves `a.x` and `x`. One that is to come serves only who
-/// has none yet, and one that fails nobody.
+/// Whether the certificate of a wildcard host serves a name: `*.x` serves `a.x`, and `x` if it covers that too, as ours
+/// do. One that is to come serves only who has none yet, and one that fails nobody.
 fn served_by_wildcard(tables: &Tables, name: &str) -> bool {
     let parent = name.split_once('.').map(|(_, parent)| parent);
     [Some(name), parent].into_iter().flatten().any(|base| {
@@ -56,11 +56,14 @@ fn served_by_wildcard(tables: &Tables, name: &str) -> bool {
             return false;
         };
         let failing = || tables.issuance.get(&wildcard).is_some_and(|it| it.failures > 0);
-        let to_come = by_authority(host)
-            && tables.zone_of(base).is_some()
-            && !tables.certs.contains_key(name)
-            && !failing();
-        tables.certs.contains_key(&wildcard) || to_come
+        let to_come = || {
+            by_authority(host)
+                && tables.zone_of(base).is_some()
+                && !tables.certs.contains_key(name)
+                && !failing()
+        };
+        let there = tables.certs.get(&wildcard);
+        there.map_or_else(to_come, |cert| base != name || cert.covers_base)
     })
 }
 

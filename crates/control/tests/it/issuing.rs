@@ -566,3 +566,33 @@ async fn an_uploaded_certificate_is_kept_and_goes_with_its_host() {
     .await;
     assert_eq!(authority.asked(), ["b.example.com"]);
 }
+
+/// A wildcard's own certificate covers the name above it, too; an uploaded one may not. It was taken for granted, and a
+/// host of that name went without.
+#[tokio::test]
+async fn an_uploaded_wildcard_serves_only_the_names_that_it_covers() {
+    let world = World::new();
+    let admin = world.admin().await;
+    let authority = Authority::new(&world.clock);
+    let wildcard = pattern("*.example.com");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![wildcard.to_string()]).unwrap();
+    params.not_before = world.clock.now().into();
+    params.not_after = (world.clock.now() + 90 * DAY).into();
+    let chain = params.self_signed(&key).unwrap().pem();
+    let secret = Secret::new(key.serialize_pem());
+    let any = Conditions::default();
+    world.control.certs().upload(&admin, &wildcard, &chain, &secret, &any).await.unwrap();
+    while_running(&[&world.control], &authority, async {
+        for name in ["*.example.com", "www.example.com", "example.com"] {
+            world.public_host(&admin, name).await;
+        }
+        world.soon(async || world.by_authority("example.com").await).await;
+        for name in ["www.example.com", "example.com"] {
+            let view = world.control.hosts().get(&admin, &pattern(name)).await.unwrap();
+            assert_eq!(view.certificate_status, CertStatus::Valid, "{name}");
+        }
+    })
+    .await;
+    assert_eq!(authority.asked(), ["example.com"]);
+}
