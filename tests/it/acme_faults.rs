@@ -24,7 +24,6 @@ async fn system(authority: &Authority, directories: &[(String, PathBuf)]) -> (Sy
     let text: String = directories.iter().map(entry).collect();
     std::fs::write(&file, text).expect("the directory is writable");
     let system = System::builder()
-        .set_api("ACME_DIRECTORY", "")
         .set_api("CONFIG", file.to_str().expect("a path that is text"))
         .set_api("DNS_RESOLVERS", &authority.dns.addr().to_string())
         .start()
@@ -135,10 +134,12 @@ async fn a_name_that_is_refused_waits_and_says_why() {
     );
     assert!(!failure["action"].as_str().unwrap().is_empty(), "{view}");
     assert!(view["issuance"]["retry_at"].is_string(), "{view}");
-    let metrics = system.api.get("/metrics").await;
-    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-    let line = "gatewright_certificate_failures_total{code=\"rejectedIdentifier\"} 1";
-    assert!(metrics.contains(line), "{metrics}");
+    until("the failure is counted", ISSUED, async || {
+        let metrics = system.api.get("/metrics").await;
+        let line = "gatewright_certificate_failures_total{code=\"rejectedIdentifier\"} 1";
+        String::from_utf8_lossy(&metrics.body).contains(line).then_some(())
+    })
+    .await;
 
     system.restart_api().await;
     for number in 0..3 {

@@ -78,7 +78,7 @@ async fn secrets_stand_nowhere() {
     system.api_process.exit(std::time::Duration::from_secs(20)).await;
     for process in [&system.api_process, &system.proxies[0].process] {
         let (out, err) = (process.stdout(), process.stderr());
-        assert!(out.contains("TRACE") || err.contains("TRACE"), "it logs at trace");
+        assert!(err.contains("DEBUG"), "it logs more than it does by default");
         search("a log", out.as_bytes());
         search("a log", err.as_bytes());
     }
@@ -98,7 +98,7 @@ async fn touch_all(
     uploaded: &rcgen::KeyPair,
 ) {
     let api = &system.api;
-    let user = json!({"username": "operator", "password": PASSWORD, "role": "operator"});
+    let user = json!({"username": "operator", "password": PASSWORD, "role": "manager"});
     api.post("/api/user", &user).await.expect(201);
     Api::login(system.api_addr, "operator", PASSWORD).await;
     let wrong = json!({"username": "operator", "password": format!("{PASSWORD}x")});
@@ -133,12 +133,14 @@ async fn touch_all(
     served(authority, system, "any.by-dns.gw.test").await;
 }
 
-/// Every answer that can be read, but the one that is for taking a key elsewhere.
+/// Every answer that can be read, but the one that is there for taking a key elsewhere.
 async fn answers(api: &Api) -> Vec<(String, Vec<u8>)> {
     let spec = api.get("/api/openapi.json").await.json();
     let mut paths = vec!["/metrics".to_owned()];
     for (path, methods) in spec["paths"].as_object().unwrap() {
-        if methods["get"].is_null() || path == "/api/cert/{name}/export" {
+        // The description of the API says what a key looks like.
+        let told = ["/api/cert/{name}/export", "/api/openapi.json"].contains(&path.as_str());
+        if methods["get"].is_null() || told {
             continue;
         }
         let Some((before, after)) = path.split_once('{') else {

@@ -210,9 +210,11 @@ fn api_command(dir: &Path, store: &Settings, listen: SocketAddr) -> Command {
     command
         .env("GATEWRIGHT_API_LISTEN", listen.to_string())
         .env("GATEWRIGHT_ADMIN_PASSWORD", PASSWORD)
-        .env("GATEWRIGHT_SECRET_KEY", key('A'))
-        // No test asks an authority elsewhere unless it says which.
-        .env("GATEWRIGHT_ACME_DIRECTORY", "off");
+        .env("GATEWRIGHT_SECRET_KEY", key('A'));
+    // No test asks an authority elsewhere unless it says which; a file may name several.
+    if !store.iter().any(|(name, _)| name == "CONFIG") {
+        command.env("GATEWRIGHT_ACME_DIRECTORY", "off");
+    }
     shared_settings(&mut command, &dir.join("api-state"), store);
     command
 }
