@@ -134,7 +134,6 @@ pub(crate) struct Request {
     watch: Option<Watch>,
     /// How many bytes it may still have; `None`: any number.
     left: Option<u64>,
-    ended: bool,
 }
 
 struct Watch {
@@ -165,7 +164,7 @@ impl Request {
             record.uploads(&upload);
             Watch { upload, conn: conn.clone() }
         });
-        Self { inner, watch, left: largest, ended: false }
+        Self { inner, watch, left: largest }
     }
 }
 
@@ -187,9 +186,6 @@ impl Body for Request {
             if upload.poll(moved, conn.worker.time.coarse(), cx).is_ready() {
                 return Poll::Ready(Some(Err(TooSlow.into())));
             }
-        }
-        if let Poll::Ready(None) = &polled {
-            self.ended = true;
         }
         if let (Some(left), Poll::Ready(Some(Ok(frame)))) = (&mut self.left, &polled) {
             let more = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -221,7 +217,7 @@ fn scrubbed(mut frame: Frame<Bytes>) -> Frame<Bytes> {
 impl Drop for Request {
     fn drop(&mut self) {
         if let Some(Watch { upload, conn }) = &self.watch {
-            conn.pulse.upload_ends(upload, self.ended || self.inner.is_end_stream());
+            conn.pulse.upload_ends(upload);
         }
     }
 }

@@ -11,7 +11,7 @@ use rewrite::{Peer, Scheme};
 use rustls::server::ClientHello;
 use rustls::{ProtocolVersion, ServerConfig, SupportedCipherSuite};
 use telemetry::Counter;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
@@ -19,10 +19,11 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::matched::Matched;
 use crate::pulse::Pulse;
+use crate::stream::Stream;
 use crate::transport::Metered;
 use crate::upgrade::Tunnel;
 use crate::worker::Worker;
-use crate::{Settings, drive, guard, http2};
+use crate::{Settings, http1, http2};
 
 /// What the requests of one connection share.
 pub(crate) struct Conn {
@@ -32,8 +33,6 @@ pub(crate) struct Conn {
     pub(crate) tls: Option<Tls>,
     pub(crate) pulse: Rc<Pulse>,
     pub(crate) last_match: RefCell<Option<Rc<Matched>>>,
-    /// On HTTP/1, what checks the bytes.
-    pub(crate) guard: Option<guard::Handle>,
     /// What follows once the answer `101` is out.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
 }
@@ -70,7 +69,7 @@ impl Tls {
 
 /// Serves a connection without TLS to its end.
 pub(crate) async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
-    serve_http1(worker, stream, remote, None).await;
+    serve_http1(worker, Stream::Plain(stream), remote, None).await;
 }
 
 /// Serves a connection with TLS to its end.
@@ -86,18 +85,15 @@ pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, remote: Soc
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         serve_http2(worker, stream, remote, tls).await;
     } else {
-        serve_http1(worker, stream, remote, Some(tls)).await;
+        serve_http1(worker, Stream::Tls(Box::new(stream)), remote, Some(tls)).await;
     }
 }
 
-async fn serve_http1<S>(worker: Rc<Worker>, stream: S, remote: SocketAddr, tls: Option<Tls>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+async fn serve_http1(worker: Rc<Worker>, stream: Stream, remote: SocketAddr, tls: Option<Tls>) {
     let pulse = pulse(&worker, true);
-    let io = guard::Guarded::new(Metered::new(stream, pulse.clone(), worker.time.clone()));
-    let conn = conn(worker, remote, tls, pulse, Some(io.handle()));
-    drive::http1(conn, io).await;
+    let io = Metered::new(stream, pulse.clone(), worker.time.clone());
+    let conn = conn(worker, remote, tls, pulse);
+    http1::serve(conn, io).await;
 }
 
 async fn serve_http2(
@@ -108,7 +104,7 @@ async fn serve_http2(
 ) {
     let pulse = pulse(&worker, false);
     let io = Metered::new(stream, pulse.clone(), worker.time.clone());
-    let conn = conn(worker, remote, Some(tls), pulse, None);
+    let conn = conn(worker, remote, Some(tls), pulse);
     http2::serve(conn, io).await;
 }
 
@@ -117,19 +113,12 @@ fn pulse(worker: &Worker, bytes_begin_a_head: bool) -> Rc<Pulse> {
     Rc::new(Pulse::new(*timeouts, *rates, bytes_begin_a_head, worker.time.coarse()))
 }
 
-fn conn(
-    worker: Rc<Worker>,
-    remote: SocketAddr,
-    tls: Option<Tls>,
-    pulse: Rc<Pulse>,
-    guard: Option<guard::Handle>,
-) -> Rc<Conn> {
+fn conn(worker: Rc<Worker>, remote: SocketAddr, tls: Option<Tls>, pulse: Rc<Pulse>) -> Rc<Conn> {
     Rc::new(Conn {
         peer: Peer::new(remote.ip(), &worker.settings.trusted_proxies),
         remote,
         tls,
         pulse,
-        guard,
         last_match: RefCell::default(),
         tunnel: RefCell::default(),
         worker,

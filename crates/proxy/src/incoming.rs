@@ -10,10 +10,12 @@ use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use upstream::BoxError;
 
+use crate::http1::RequestBody;
+
 /// A request's body.
 pub(crate) enum Incoming {
     Empty,
-    Http1(hyper::body::Incoming),
+    Http1(RequestBody),
     Http2(RecvStream, Option<u64>),
 }
 

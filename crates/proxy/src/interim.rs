@@ -1,8 +1,7 @@
 //! Interim answers (RFC 9110 §15.2) of an upstream, such as 103, on their way to an HTTP/1.1 client.
 //!
-//! hyper's server sends none but its own `100 Continue`. Between two answers the wire is ours, though: while a request
-//! waits for its answer and everything before is flushed, whole interim answers are put on it beside hyper. They end here
-//! when the client is behind in reading. HTTP/2 has its own way (`http2/send.rs`).
+//! While a request waits for its answer and everything before is flushed, whole interim answers are put on the wire. They end
+//! here when the client is behind in reading. HTTP/2 has its own way (`http2/send.rs`).
 
 use std::cell::{Cell, RefCell};
 
@@ -39,6 +38,13 @@ impl Interim {
             bytes.extend_from_slice(b"\r\n");
         }
         bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Queues what tells a client to send its body (RFC 9110 §10.1.1).
+    pub(crate) fn ask_for_body(&self) {
+        if !self.unflushed.get() {
+            self.bytes.borrow_mut().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
     }
 
     /// The server wrote, or flushed all that it had.

@@ -37,8 +37,8 @@
 //! # }
 //! ```
 //!
-//! Where to read: `service.rs` decides what happens to a request, `forward.rs` takes it upstream, `drive.rs` runs an
-//! HTTP/1 connection and `http2/` one of HTTP/2, `server.rs` a worker, `respond.rs` makes the error pages.
+//! Where to read: `service.rs` decides what happens to a request, `forward.rs` takes it upstream, `http1/` runs a
+//! connection of HTTP/1 and `http2/` one of HTTP/2, `server.rs` a worker, `respond.rs` makes the error pages.
 #![forbid(unsafe_code)]
 
 mod admin;
@@ -46,14 +46,13 @@ mod body;
 mod conn;
 mod digest;
 mod downloads;
-mod drive;
 mod error;
 mod forward;
 mod gates;
 mod gather;
 mod gauge;
 mod gone;
-mod guard;
+mod http1;
 mod http2;
 mod id;
 mod incoming;
@@ -69,6 +68,7 @@ mod respond;
 mod server;
 mod service;
 mod settings;
+mod stream;
 mod tables;
 mod time;
 mod transport;

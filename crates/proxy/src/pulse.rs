@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::{Context, Waker};
 use std::time::Instant;
 
 use crate::downloads::Downloads;
@@ -26,9 +25,7 @@ pub(crate) struct Pulse {
     /// On HTTP/2, when a byte was read last, and when a silent client was last asked for a sign of life.
     read_at: Cell<Instant>,
     asked_at: Cell<Option<Instant>>,
-    abandoned: Cell<bool>,
     moved: Cell<bool>,
-    driver: RefCell<Option<Waker>>,
     /// What the transport writes before the server's own bytes.
     pub(crate) interim: Interim,
 }
@@ -77,9 +74,7 @@ impl Pulse {
             downloads: Downloads::default(),
             read_at: Cell::new(now),
             asked_at: Cell::new(None),
-            abandoned: Cell::new(false),
             moved: Cell::new(false),
-            driver: RefCell::default(),
             interim: Interim::default(),
         }
     }
@@ -123,24 +118,6 @@ impl Pulse {
         }
     }
 
-    /// Nobody reads the rest of a request's body.
-    pub(crate) fn abandons_body(&self) {
-        self.abandoned.set(true);
-        if let Some(driver) = &*self.driver.borrow() {
-            driver.wake_by_ref();
-        }
-    }
-
-    /// Says who is to be woken when a body is given up. The task that drives a connection never changes.
-    pub(crate) fn is_driven_by(&self, cx: &Context<'_>) {
-        self.driver.borrow_mut().get_or_insert_with(|| cx.waker().clone());
-    }
-
-    /// Whether a body has been given up since this was last asked.
-    pub(crate) fn take_abandoned(&self) -> bool {
-        self.abandoned.take()
-    }
-
     /// Whether a byte went either way since this was last asked.
     pub(crate) fn take_moved(&self) -> bool {
         self.moved.take()
@@ -168,11 +145,8 @@ impl Pulse {
         upload
     }
 
-    /// The request body was read whole, or else given up.
-    pub(crate) fn upload_ends(&self, upload: &Rc<Flow>, whole: bool) {
-        if !whole {
-            self.abandons_body();
-        }
+    /// The request body was read whole, or given up.
+    pub(crate) fn upload_ends(&self, upload: &Rc<Flow>) {
         self.uploads.borrow_mut().retain(|other| !Rc::ptr_eq(other, upload));
     }
 
@@ -257,6 +231,7 @@ fn earlier(at: Instant, limit: Option<Instant>) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
     use std::time::Duration;
 
     use super::*;
@@ -335,8 +310,8 @@ mod tests {
         assert_eq!(p.judge(t + 10 * S, None), None);
         assert!(slow.poll(None, t, &cx).is_ready());
         assert!(waited_for.poll(None, t, &cx).is_pending());
-        p.upload_ends(&slow, false);
-        p.upload_ends(&waited_for, true);
+        p.upload_ends(&slow);
+        p.upload_ends(&waited_for);
         assert_eq!(p.due(None, t), None);
     }
 }

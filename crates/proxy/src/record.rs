@@ -131,11 +131,6 @@ impl Record {
         self.upload = Some(upload.clone());
     }
 
-    /// Whether a body is sent upstream.
-    pub(crate) fn has_upload(&self) -> bool {
-        self.upload.is_some()
-    }
-
     /// Who answers.
     pub(crate) fn goes_to(&mut self, endpoint: &Endpoint) {
         self.upstream = self.endpoints().iter().position(|one| std::ptr::eq(one, endpoint));

@@ -6,7 +6,7 @@ use http::StatusCode;
 use telemetry::AccessRecord;
 
 use crate::conn::Conn;
-use crate::guard::Begun;
+use crate::http1::Begun;
 use crate::matched;
 
 /// Writes the line of a request whose head was bad or never came to its end: whoever reads the log for attackers must

@@ -1,6 +1,6 @@
 //! What happens to a request, top to bottom.
 //!
-//! Framing is the guard's and hyper's, headers are [`rewrite`]'s, connections are [`upstream`]'s. Here it is decided
+//! Framing is [`http1`](crate::http1)'s and h2's, headers are [`rewrite`]'s, connections are [`upstream`]'s. Here it is decided
 //! which of the possible answers a request gets, and every way out goes through a [`Record`] that is written when the
 //! answer is over.
 
@@ -13,7 +13,6 @@ use http::header::{
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
-use http_body::Body;
 use rewrite::Scheme;
 use static_files::Head;
 use upstream::Answer;
@@ -41,7 +40,7 @@ pub(crate) async fn answer(
     body: Incoming,
     respond: Option<&Respond>,
 ) -> Response<Reply> {
-    let (version, has_body) = (head.version, !body.is_end_stream());
+    let version = head.version;
     let mut record = Record::begin(&conn, &head);
     // Nested futures are copied into one another: the larger one is not nested in this one's decision.
     let outcome = match decide(&conn, &mut record, &head).await {
@@ -65,9 +64,6 @@ pub(crate) async fn answer(
         }
         Err(refusal) => Err(refusal),
     };
-    if has_body && !record.has_upload() {
-        conn.pulse.abandons_body();
-    }
     let mut response = match outcome {
         Ok(Outcome::Here(response)) => finish(record, response.map(Source::Page)),
         Ok(Outcome::There(Answer::Response(response))) => {
@@ -76,9 +72,6 @@ pub(crate) async fn answer(
         Ok(Outcome::File(response)) => finish(record, response.map(Source::File)),
         Ok(Outcome::There(Answer::Upgraded(response, io))) => {
             record.answers(response.status());
-            if let Some(guard) = &conn.guard {
-                guard.upgraded();
-            }
             conn.tunnel.replace(Some(Tunnel::new(io, record)));
             return response.map(|()| Reply::untold());
         }
@@ -246,7 +239,7 @@ fn to_https(
 fn finish(mut record: Box<Record>, mut response: Response<Source>) -> Response<Reply> {
     record.answers(response.status());
     record.change_answer(response.headers_mut());
-    // On HTTP/1 hyper keeps the body of a HEAD request's answer to itself; on HTTP/2 nobody does.
+    // The length is that of the page which GET would have got.
     if let (true, Source::Page(page)) = (record.is_head(), response.body()) {
         let length = HeaderValue::from(page.len());
         response.headers_mut().insert(CONTENT_LENGTH, length);

@@ -5,12 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use runtime::{Shutdown, Tasks};
 use telemetry::{AccessRecord, AccessWriter};
-use upstream::Upstreams;
+use upstream::{Spare, Upstreams};
 
-use crate::guard::MAX_HEAD;
+use crate::http1::SCRATCH;
 use crate::id::Ids;
 use crate::meters::Meters;
 use crate::time::Time;
@@ -30,7 +29,9 @@ pub(crate) struct Worker {
     pub(crate) tasks: Tasks,
     closing: Shutdown,
     pub(crate) https_port: u16,
-    pub(crate) http1: http1::Builder,
+    /// What heads are read into, and what requests that are over have left.
+    pub(crate) scratch: RefCell<Vec<u8>>,
+    pub(crate) spare: Spare,
     pub(crate) http2: h2::server::Builder,
     pub(crate) connections: Cell<usize>,
     pub(crate) parked: Cell<usize>,
@@ -57,7 +58,8 @@ impl Worker {
         Rc::new(Self {
             // Idle upstream connections are nobody's request: the drain does not wait for them.
             upstreams: Upstreams::new(settings.upstream.clone(), Tasks::new()),
-            http1: http1(),
+            scratch: RefCell::new(vec![0; SCRATCH]),
+            spare: Spare::default(),
             http2: http2::builder(&settings),
             logs_access: access.is_on(),
             access: RefCell::new(access),
@@ -118,15 +120,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// Framing is checked before hyper sees a byte, time limits are the watch's: hyper is told to leave both alone.
-fn http1() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .half_close(true)
-        .header_read_timeout(None)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(4 * MAX_HEAD);
-    builder
 }

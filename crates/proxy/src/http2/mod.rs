@@ -23,9 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Settings;
 use crate::conn::Conn;
-use crate::drive::count;
 use crate::gather::{Gather, Gathered};
-use crate::guard::MAX_HEAD;
+use crate::http1::{MAX_HEAD, count};
 use crate::pulse::Lapse;
 use crate::transport::Metered;
 use crate::watch::{Notice, Watch};

@@ -6,8 +6,7 @@ use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::Codec;
-use super::spare::Spare;
-use crate::Problem;
+use crate::{Problem, Spare};
 
 /// Fields parsed without an allocation.
 const FIELDS_ON_STACK: usize = 128;

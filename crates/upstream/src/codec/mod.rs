@@ -6,7 +6,6 @@ mod connection;
 mod exchange;
 mod head;
 mod intake;
-mod spare;
 mod upload;
 
 use std::rc::Rc;
@@ -16,9 +15,8 @@ pub(crate) use self::answer_body::AnswerBody;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::exchange::send;
 use self::intake::Intake;
-use self::spare::Spare;
 pub(crate) use self::upload::{Upload, put_field};
-use crate::Settings;
+use crate::{Settings, Spare};
 
 /// What all connections of a worker share.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The chunked coding: sizes, extensions, trailers (RFC 9112 §7.1).
 
 use super::fields::{self, Line, Lines, MAX_FIELDS, Name};
+use super::requests::Stretch;
 use super::violation::Violation;
 
 /// Bytes of the extension of one chunk.
@@ -39,34 +40,28 @@ impl Default for Stage {
     }
 }
 
-/// What a stretch of a chunked body amounts to.
-#[derive(Debug)]
-pub(super) struct Progress {
-    /// Bytes that may pass. Trailers are held back until the section is complete.
-    pub(super) pass: usize,
-    /// Whether the body ends there.
-    pub(super) done: bool,
-}
-
 impl Chunked {
-    /// Goes on in a window that starts with the first byte that has not passed yet.
-    pub(super) fn check(&mut self, window: &[u8]) -> Result<Progress, Violation> {
+    /// The next stretch in a window that starts with the first byte that was not used yet, and whether the body ends
+    /// with it. It reaches to the end of some data, of the trailers, which come whole, or of the window.
+    pub(super) fn next(&mut self, window: &[u8]) -> Result<(Stretch, bool), Violation> {
         let mut at = 0;
         loop {
             if let Stage::Trailers { lines, count } = &mut self.stage {
                 let end = trailers(lines, count, &window[at..])?;
-                return Ok(Progress { pass: at + end.unwrap_or(0), done: end.is_some() });
+                let used = at + end.unwrap_or(0);
+                return Ok((Stretch { used, data: 0..0, trailers: at..used }, end.is_some()));
             }
-            let Some(&byte) = window.get(at) else { return Ok(Progress { pass: at, done: false }) };
+            let Some(&byte) = window.get(at) else {
+                return Ok((Stretch { used: at, ..Stretch::default() }, false));
+            };
             if let Stage::Data = self.stage {
                 let left = usize::try_from(self.size).unwrap_or(usize::MAX);
-                let step = left.min(window.len() - at);
-                self.size -= step as u64;
-                at += step;
+                let used = at + left.min(window.len() - at);
+                self.size -= (used - at) as u64;
                 if self.size == 0 {
                     self.stage = Stage::DataCr;
                 }
-                continue;
+                return Ok((Stretch { used, data: at..used, trailers: used..used }, false));
             }
             self.framing_byte(byte)?;
             at += 1;

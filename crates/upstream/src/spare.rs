@@ -1,44 +1,47 @@
 use std::cell::RefCell;
-use std::mem;
 
 use http::HeaderMap;
 
 /// How much room a map or a buffer may have and be kept.
 const MOST_FIELDS: usize = 128;
 const MOST_BYTES: usize = 16 * 1024;
+/// How many of each are kept: as many messages may be under way at once before memory is asked for again.
+const MOST: usize = 64;
 
-/// What a request that is over has allocated, for the next one of the worker: its header fields' map, which is dear to
+/// What a message that is over has allocated, for the next one of the thread: its header fields' map, which is dear to
 /// make, and the bytes of its head.
 #[derive(Debug, Default)]
-pub(crate) struct Spare {
-    fields: RefCell<HeaderMap>,
-    bytes: RefCell<Vec<u8>>,
+pub struct Spare {
+    fields: RefCell<Vec<HeaderMap>>,
+    bytes: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Spare {
     /// An empty map.
-    pub(crate) fn fields(&self) -> HeaderMap {
-        mem::take(&mut self.fields.borrow_mut())
+    pub fn fields(&self) -> HeaderMap {
+        self.fields.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Keeps a map's memory, not what is in it.
-    pub(crate) fn keep_fields(&self, mut fields: HeaderMap) {
+    pub fn keep_fields(&self, mut fields: HeaderMap) {
         fields.clear();
-        if fields.capacity() <= MOST_FIELDS {
-            self.fields.replace(fields);
+        let mut kept = self.fields.borrow_mut();
+        if kept.len() < MOST && (1..=MOST_FIELDS).contains(&fields.capacity()) {
+            kept.push(fields);
         }
     }
 
     /// An empty buffer.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        mem::take(&mut self.bytes.borrow_mut())
+    pub fn bytes(&self) -> Vec<u8> {
+        self.bytes.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Keeps a buffer's memory, not what is in it.
-    pub(crate) fn keep_bytes(&self, mut bytes: Vec<u8>) {
+    pub fn keep_bytes(&self, mut bytes: Vec<u8>) {
         bytes.clear();
-        if bytes.capacity() <= MOST_BYTES {
-            self.bytes.replace(bytes);
+        let mut kept = self.bytes.borrow_mut();
+        if kept.len() < MOST && (1..=MOST_BYTES).contains(&bytes.capacity()) {
+            kept.push(bytes);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What the guard costs per request. Not a test of speed, which depends on the machine: it prints.
+//! What reading a head costs. Not a test of speed, which depends on the machine: it prints.
 //!
-//! `cargo test --release -p gatewright-http-proxy guard::tests::cost -- --ignored --nocapture`
+//! `cargo test --release -p gatewright-http-proxy http1::tests::cost -- --ignored --nocapture`
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use super::super::checker::Checker;
+use super::super::requests::Requests;
 
 const CURL: &str = "GET /index.html HTTP/1.1\r\nHost: www.example.test\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
 const BROWSER: &str = "GET /assets/app.js?v=3 HTTP/1.1\r\nHost: www.example.test\r\nConnection: keep-alive\r\n\
@@ -19,10 +19,11 @@ const BROWSER: &str = "GET /assets/app.js?v=3 HTTP/1.1\r\nHost: www.example.test
 fn a_head() {
     for (name, head) in [("curl", CURL), ("browser", BROWSER)] {
         const ROUNDS: u32 = 2_000_000;
-        let mut checker = Checker::new();
+        let mut requests = Requests::default();
         let start = Instant::now();
         for _ in 0..ROUNDS {
-            assert_eq!(checker.check(black_box(head.as_bytes())), head.len());
+            assert_eq!(requests.head(black_box(head.as_bytes())), Ok(Some(head.len())));
+            requests.next();
         }
         println!(
             "{name}: {} bytes, {:.0} ns",

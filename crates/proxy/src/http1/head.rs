@@ -12,6 +12,20 @@ pub(super) const MAX_TARGET: usize = 16 * 1024;
 /// Bytes of a request line: a target, a version and a method of a sane length.
 const MAX_REQUEST_LINE: usize = MAX_TARGET + 64;
 
+/// A part of a head, by the indices of its first byte and of the one behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// Where a field's name and value are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    pub(super) name: Span,
+    pub(super) value: Span,
+}
+
 /// How the body of a request is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -30,22 +44,28 @@ pub(super) struct Verdict {
     pub(super) len: usize,
     /// What follows it.
     pub(super) framing: Framing,
-    /// Another protocol was asked for: what follows the body may not be HTTP.
-    pub(super) upgrade: bool,
 }
 
 /// Checks one head in a window that grows at its end until the head is complete.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Head {
+    /// Where what is told apart stands.
+    pub(super) method: Span,
+    pub(super) target: Span,
+    pub(super) fields: Vec<Field>,
+    /// Whether it is HTTP/1.1, else 1.0.
+    pub(super) http_1_1: bool,
+    /// What `Connection`, `Expect` and `TE` ask for.
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) expects_continue: bool,
+    pub(super) takes_trailers: bool,
     lines: Lines,
     stage: Stage,
-    http_1_1: bool,
-    count: usize,
     authority: Option<Range<usize>>,
     host: Option<Range<usize>>,
     length: Option<u64>,
     chunked: bool,
-    upgrade: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +77,27 @@ enum Stage {
     Fields,
 }
 
+impl Span {
+    /// Heads are far shorter than what 32 bits count.
+    fn of(range: &Range<usize>) -> Self {
+        let cut = |at| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: cut(range.start), end: cut(range.end) }
+    }
+
+    /// The same as a range of the head.
+    pub(super) fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
 impl Head {
+    /// Forgets everything but its memory: the next head begins.
+    pub(super) fn begin(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Self { fields, ..Self::default() };
+    }
+
     /// Goes on with what came since the last call; `None` while the head is incomplete.
     pub(super) fn check(&mut self, window: &[u8]) -> Result<Option<Verdict>, Violation> {
         loop {
@@ -105,6 +145,8 @@ impl Head {
         if !target.iter().all(|&b| is_target(b)) {
             return Err(Violation::Target);
         }
+        self.method = Span::of(&(offset..offset + space));
+        self.target = Span::of(&(offset + space + 1..offset + space + 1 + target.len()));
         self.target(method, target, offset + space + 1)
     }
 
@@ -136,14 +178,22 @@ impl Head {
 
     fn field(&mut self, line: &[u8], offset: usize) -> Result<(), Violation> {
         let (name, range) = fields::split(line)?;
-        self.count += 1;
-        if self.count > MAX_FIELDS {
+        if self.fields.len() == MAX_FIELDS {
             return Err(Violation::TooManyFields);
         }
         let value = &line[range.clone()];
+        self.fields.push(Field {
+            name: Span::of(&(offset..offset + name.len())),
+            value: Span::of(&(offset + range.start..offset + range.end)),
+        });
         match Name::of(name) {
             Name::Other => {}
-            Name::Upgrade => self.upgrade = true,
+            Name::Connection => {
+                self.close |= lists(value, b"close");
+                self.keep_alive |= lists(value, b"keep-alive");
+            }
+            Name::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
+            Name::Te => self.takes_trailers |= lists(value, b"trailers"),
             Name::Host if self.host.is_some() => return Err(Violation::DuplicateHost),
             Name::Host if !is_host(value) => return Err(Violation::Host),
             Name::Host => self.host = Some(offset + range.start..offset + range.end),
@@ -178,7 +228,7 @@ impl Head {
             (false, Some(length)) if length > 0 => Framing::Length(length),
             (false, _) => Framing::None,
         };
-        Ok(Verdict { len: self.lines.position(), framing, upgrade: self.upgrade && self.http_1_1 })
+        Ok(Verdict { len: self.lines.position(), framing })
     }
 }
 
@@ -187,6 +237,11 @@ const VERSION: &[u8] = b" HTTP/1.1";
 /// Visible ASCII without `#`: a fragment is never sent, and what reads it differently from us would route differently.
 fn is_target(byte: u8) -> bool {
     byte > b' ' && byte < 0x7f && byte != b'#'
+}
+
+/// Whether a list (RFC 9110 §5.6.1) has this word, whatever its case.
+fn lists(list: &[u8], word: &[u8]) -> bool {
+    list.split(|&b| b == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(word))
 }
 
 /// Decimal digits that fit 64 bits, nothing else: no sign, no list, no inner space.

@@ -1,4 +1,4 @@
-//! A slow parser of request streams, written from RFC 9112 and not from the guard: whole input, text functions, no
+//! A slow parser of request streams, written from RFC 9112 and not from ours: whole input, text functions, no
 //! state carried over. It says what should pass and whether the rest is bad. Limits are left to the table.
 
 /// What a stream amounts to.

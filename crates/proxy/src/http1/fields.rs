@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::violation::Violation;
 
-/// Fields in one section: as many as hyper has room for without an allocation per request.
+/// Fields in one section.
 pub(super) const MAX_FIELDS: usize = 100;
 
 /// A line of a section that ends with an empty line.
@@ -78,13 +78,15 @@ pub(super) fn split(line: &[u8]) -> Result<(&[u8], Range<usize>), Violation> {
     Ok((&line[..colon], value))
 }
 
-/// Fields that decide where a message ends and where it goes.
+/// Fields that decide where a message ends, where it goes, and what becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
+    Connection,
     ContentLength,
+    Expect,
     Host,
+    Te,
     TransferEncoding,
-    Upgrade,
     Other,
 }
 
@@ -92,8 +94,10 @@ impl Name {
     /// Most names are told apart by their length alone.
     pub(super) fn of(name: &[u8]) -> Self {
         match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => Self::Te,
             4 if name.eq_ignore_ascii_case(b"host") => Self::Host,
-            7 if name.eq_ignore_ascii_case(b"upgrade") => Self::Upgrade,
+            6 if name.eq_ignore_ascii_case(b"expect") => Self::Expect,
+            10 if name.eq_ignore_ascii_case(b"connection") => Self::Connection,
             14 if name.eq_ignore_ascii_case(b"content-length") => Self::ContentLength,
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Self::TransferEncoding,
             _ => Self::Other,
