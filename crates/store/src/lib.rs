@@ -54,7 +54,7 @@ pub use hints::{HintSender, Hints, Touched};
 pub use key::{Collection, Fields, Key, etag};
 pub use memory::MemoryBackend;
 pub use record::{
-    AcmeAccount, Attempt, AttemptFailure, CertLedger, DnsProviderRecord, Domain, GuardReport,
+    AcmeAccount, Ailing, Attempt, AttemptFailure, CertLedger, DnsProviderRecord, Domain, GuardReport,
     Issuance, LocalCaRecord, ProxyReport, Record, Rejected, StoreAccept, Window,
 };
 pub use seal::{Seal, Sealer};
