@@ -78,9 +78,9 @@ async fn set(system: &System, upstreams: &[SocketAddr], rules: Value) {
 /// The value of a metric's sample that has all these labels.
 async fn metric(system: &System, name: &str, labels: &[&str]) -> Option<f64> {
     let (_, text) = system.proxies[0].admin("/metrics").await;
-    let line = text.lines().find(|line| {
-        line.starts_with(name) && labels.iter().all(|label| line.contains(label))
-    })?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)))?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
@@ -378,7 +378,8 @@ async fn a_backup_serves_and_an_edit_forgets_nothing() {
     let told = system.api.get(&format!("/api/explain?url={URL}")).await.expect(200);
     assert!(told["outcome"].as_str().unwrap().contains("in turn"), "{told}");
 
-    let wrong = json!({"host": NAME, "upstreams": ["127.0.0.1:1"], "balance": {"backup": ["127.0.0.1:2"]}});
+    let wrong =
+        json!({"host": NAME, "upstreams": ["127.0.0.1:1"], "balance": {"backup": ["127.0.0.1:2"]}});
     let told = system.api.put(&format!("/api/host/{NAME}"), &wrong).await.expect(422);
     assert_eq!(told["errors"][0]["pointer"], "/balance/backup/0", "{told}");
 }

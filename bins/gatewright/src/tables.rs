@@ -201,7 +201,10 @@ pub(crate) fn status(status: &StatusView) -> String {
     for proxy in &status.proxies {
         for it in &proxy.ailing {
             let (host, upstream, state, since) = (&it.host, &it.upstream, &it.state, &it.since);
-            out.push_str(&format!("\n{state} {upstream} of {host} at {} since {since}", proxy.instance));
+            out.push_str(&format!(
+                "\n{state} {upstream} of {host} at {} since {since}",
+                proxy.instance
+            ));
         }
     }
     out

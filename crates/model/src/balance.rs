@@ -37,7 +37,8 @@ impl BalanceRules {
 
     /// The weight of an upstream.
     pub fn weight(&self, upstream: &Upstream) -> u16 {
-        let named = |(name, _): &(&String, &u16)| name.parse().is_ok_and(|it: Upstream| it == *upstream);
+        let named =
+            |(name, _): &(&String, &u16)| name.parse().is_ok_and(|it: Upstream| it == *upstream);
         self.weights.iter().find(named).map_or(1, |(_, weight)| *weight)
     }
 }
@@ -298,9 +299,13 @@ mod tests {
     fn what_is_not_given_has_its_default() {
         let rules: BalanceRules =
             serde_json::from_str(r#"{"weights":{"a:80":3},"backup":["b:80"]}"#).unwrap();
-        assert_eq!((rules.policy, rules.weight(&"A:80".parse().unwrap())), (BalancePolicy::RoundRobin, 3));
+        assert_eq!(
+            (rules.policy, rules.weight(&"A:80".parse().unwrap())),
+            (BalancePolicy::RoundRobin, 3)
+        );
         assert_eq!(rules.weight(&"b:80".parse().unwrap()), 1);
-        let health: HealthRules = serde_json::from_str(r#"{"path":"/up","interval":"1s"}"#).unwrap();
+        let health: HealthRules =
+            serde_json::from_str(r#"{"path":"/up","interval":"1s"}"#).unwrap();
         assert_eq!(health.interval, Span::seconds(1));
         assert_eq!(health.expect, HealthRules::default().expect);
         assert!(serde_json::from_str::<HealthRules>(r#"{"interval":15}"#).is_err());

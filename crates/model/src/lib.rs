@@ -31,7 +31,8 @@ mod timestamp;
 mod user;
 
 pub use balance::{
-    BalancePolicy, BalanceRules, BreakerRules, HealthRules, Span, SpanError, StatusRange, StatusRangeError,
+    BalancePolicy, BalanceRules, BreakerRules, HealthRules, Span, SpanError, StatusRange,
+    StatusRangeError,
 };
 pub use cert::{CertRecord, CertSource, CertStatus, CertWanted, Challenge};
 pub use host::{CertificateMode, Host, Upstream, UpstreamError, UpstreamHost, UpstreamTls};

@@ -1,7 +1,9 @@
 //! Whether what a record says of its upstreams makes sense.
 
 use http::uri::PathAndQuery;
-use model::{BalancePolicy, BalanceRules, BreakerRules, HealthRules, Host, LimitRules, Span, Upstream};
+use model::{
+    BalancePolicy, BalanceRules, BreakerRules, HealthRules, Host, LimitRules, Span, Upstream,
+};
 
 use crate::rules::Faults;
 

@@ -12,7 +12,8 @@ use rewrite::{Change, Frames, Hsts, Operations, Security};
 
 use crate::limit::{By, Rate, Rule};
 use crate::{
-    Access, BasicAuth, balance, Canonical, HostPolicy, Maintenance, Networks, Redirect, Route, Routes,
+    Access, BasicAuth, Canonical, HostPolicy, Maintenance, Networks, Redirect, Route, Routes,
+    balance,
 };
 
 /// All that a record says, ready to be decided by.

@@ -145,12 +145,7 @@ fn not_taken(worker: &Worker, refused: Refused, failure: Option<Error>) -> Refus
     refusal
 }
 
-fn aim(
-    record: &mut Record,
-    route: &Route,
-    endpoint: &Endpoint,
-    outgoing: &mut Outgoing<Request>,
-) {
+fn aim(record: &mut Record, route: &Route, endpoint: &Endpoint, outgoing: &mut Outgoing<Request>) {
     record.goes_to(endpoint);
     if !route.host.preserve_host {
         outgoing.host = Some(endpoint.authority().clone());
@@ -176,7 +171,9 @@ impl<'a> Interims<'a> {
     fn pass_on(self) -> impl FnMut(StatusCode, HeaderMap) + use<'a> {
         move |status, headers| match self.respond {
             Some(respond) => http2::interim(respond, status, headers),
-            None if self.version == Version::HTTP_11 => self.conn.pulse.interim.put(status, headers),
+            None if self.version == Version::HTTP_11 => {
+                self.conn.pulse.interim.put(status, headers)
+            }
             None => {}
         }
     }

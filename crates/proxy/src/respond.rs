@@ -112,7 +112,9 @@ impl Refusal {
             Self::BreakerOpen(..) => {
                 ("Unavailable", "The app behind this site has failed and is given a rest.")
             }
-            Self::Crowded(_) => ("Unavailable", "This site has more to do than it can at the moment."),
+            Self::Crowded(_) => {
+                ("Unavailable", "This site has more to do than it can at the moment.")
+            }
         }
     }
 

@@ -219,7 +219,8 @@ impl Tables {
         let hash = host.as_ref().map_or(0, of_host);
         let former = self.latest(pattern);
         let host = host.filter(|host| host.enabled);
-        let route = host.map(|host| Route::new(host, &self.roots, former.as_deref())).transpose()?;
+        let route =
+            host.map(|host| Route::new(host, &self.roots, former.as_deref())).transpose()?;
         if let Some(route) = &route {
             route.watch(&self.live.watch, former.as_deref());
         }

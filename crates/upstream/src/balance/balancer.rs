@@ -158,9 +158,8 @@ impl Balancer {
     /// are taken as they are, since a bad chance is better than none; but nobody gets past a breaker.
     pub(super) fn candidates(&self, tried: Set) -> Candidates {
         let left = Set::all(self.vitals.len()).without(tried);
-        let open = |panic| -> Set {
-            left.iter().filter(|at| self.vitals[*at].is_open(panic)).collect()
-        };
+        let open =
+            |panic| -> Set { left.iter().filter(|at| self.vitals[*at].is_open(panic)).collect() };
         for panic in [false, true] {
             let open = open(panic);
             for some in [open.and(self.primaries), open.without(self.primaries)] {
@@ -214,14 +213,23 @@ impl Balancer {
         let (host, path) = (&*self.host, &*self.scope);
         match event {
             Event::Ejected(ms) => {
-                tracing::warn!(host, path, upstream, why, ms, "an upstream is left out for a while");
+                tracing::warn!(
+                    host,
+                    path,
+                    upstream,
+                    why,
+                    ms,
+                    "an upstream is left out for a while"
+                );
             }
             Event::Readmitted => tracing::info!(host, path, upstream, "an upstream is back"),
             Event::Opened(ms) => {
                 tracing::warn!(host, path, upstream, why, ms, "an upstream's breaker opens");
             }
             Event::Closed => tracing::info!(host, path, upstream, "an upstream's breaker closes"),
-            Event::Unhealthy => tracing::warn!(host, path, upstream, why, "an upstream is unhealthy"),
+            Event::Unhealthy => {
+                tracing::warn!(host, path, upstream, why, "an upstream is unhealthy")
+            }
             Event::Healthy => tracing::info!(host, path, upstream, "an upstream is healthy"),
         }
     }

@@ -53,13 +53,17 @@ mod tests {
         let cookie = Cookie::new("gw_upstream", b"a.test 1", upstreams);
         let set = cookie.set(1, true).unwrap();
         let text = set.to_str().unwrap();
-        assert!(text.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure") && !text.contains("10."));
+        assert!(
+            text.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure") && !text.contains("10.")
+        );
         assert!(!cookie.set(1, false).unwrap().to_str().unwrap().contains("Secure"));
         let pair = text.split(';').next().unwrap();
         let find = |fields: &[&str]| cookie.find(fields.iter().map(|field| field.as_bytes()));
         assert_eq!(find(&["a=b", &format!("x=y;{pair} ; z=gw_upstream=1")]), Some(1));
         assert_eq!(find(&["gw_upstream=unknown", pair]), Some(1));
-        for other in ["", "gw_upstream=", "gw_upstream", "gw_upstream=10.0.0.2:80", "Xgw_upstream=1"] {
+        for other in
+            ["", "gw_upstream=", "gw_upstream", "gw_upstream=10.0.0.2:80", "Xgw_upstream=1"]
+        {
             assert_eq!(find(&[other]), None, "{other}");
         }
         let elsewhere = Cookie::new("gw_upstream", b"b.test 1", upstreams);

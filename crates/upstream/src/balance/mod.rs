@@ -19,6 +19,6 @@ mod walk;
 mod watch;
 
 pub use self::balancer::{Balancer, Group, Permit};
+pub(crate) use self::walk::Turns;
 pub use self::walk::{Attempt, Refused, Walk};
 pub use self::watch::{Ailing, Vitals, Watch};
-pub(crate) use self::walk::Turns;

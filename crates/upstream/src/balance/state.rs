@@ -143,9 +143,8 @@ impl State {
         }
         let counts = |gateway_errors: bool| ending == Ending::Answered(true) && gateway_errors;
         let is_bad = |gateway_errors: Option<bool>| {
-            gateway_errors.is_some_and(|errors| {
-                !matches!(ending, Ending::Answered(_)) || counts(errors)
-            })
+            gateway_errors
+                .is_some_and(|errors| !matches!(ending, Ending::Answered(_)) || counts(errors))
         };
         let bad = is_bad(care.passive.map(|it| it.gateway_errors));
         let tripping = is_bad(care.breaker.map(|it| it.gateway_errors));
@@ -175,7 +174,13 @@ impl State {
         }
     }
 
-    fn eject(&mut self, rights: Rights, ending: Ending, now: u64, passive: Passive) -> Option<Event> {
+    fn eject(
+        &mut self,
+        rights: Rights,
+        ending: Ending,
+        now: u64,
+        passive: Passive,
+    ) -> Option<Event> {
         let is_enough = ending == Ending::Unreached || self.failures >= passive.failures;
         // Those that were under way when it was left out say nothing new.
         if (self.out.is_some() && !rights.trial) || !(is_enough || rights.trial) {

@@ -8,7 +8,8 @@ use super::state::{Checked, Ending, Event, GATE, Phase, Rights, State};
 const GOOD: Ending = Ending::Answered(false);
 
 fn care(failures: u32) -> Care {
-    let health = HealthRules { failures, eject_at_most: Span::seconds(8), ..HealthRules::default() };
+    let health =
+        HealthRules { failures, eject_at_most: Span::seconds(8), ..HealthRules::default() };
     Care::new(&HostRules { health: Some(health), ..HostRules::default() }, 2)
 }
 

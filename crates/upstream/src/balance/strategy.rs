@@ -180,6 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use super::Strategy;
 
     fn strategy(policy: BalancePolicy, weights: &[u16]) -> Strategy {
         let names: Vec<_> = (0..weights.len()).map(|n| format!("10.0.0.{n}:80")).collect();

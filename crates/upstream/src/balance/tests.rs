@@ -7,9 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{Empty, Full};
-use model::{
-    BalancePolicy, BalanceRules, BreakerRules, HostRules, LimitRules, Span, UpstreamTls,
-};
+use model::{BalancePolicy, BalanceRules, BreakerRules, HostRules, LimitRules, Span, UpstreamTls};
 
 use super::walk::Turns;
 use super::{Attempt, Balancer, Group, Refused, Walk, Watch};
@@ -129,9 +127,8 @@ fn what_an_upstream_may_have_seen_is_repeated_once_if_it_may_be() {
         Error::ClosedBeforeAnswer { endpoint, sent, source: None }
     };
     let late = Error::ResponseTimeout { endpoint: endpoint.clone() };
-    let post = || {
-        Outgoing::new(Method::POST, "/".parse().unwrap(), HeaderMap::new(), Full::from("x"))
-    };
+    let post =
+        || Outgoing::new(Method::POST, "/".parse().unwrap(), HeaderMap::new(), Full::from("x"));
     let mut way = walk(&turns, &balancer);
     assert!(way.goes_on(&closed(true), &get()));
     assert!(!way.goes_on(&late, &get()), "not a second time");
@@ -149,7 +146,8 @@ fn what_an_upstream_may_have_seen_is_repeated_once_if_it_may_be() {
 
 #[test]
 fn a_breaker_keeps_requests_from_the_only_upstream() {
-    let breaker = BreakerRules { failures: 3, open_for: Span::seconds(60), ..BreakerRules::default() };
+    let breaker =
+        BreakerRules { failures: 3, open_for: Span::seconds(60), ..BreakerRules::default() };
     let rules = HostRules { breaker: Some(breaker), ..HostRules::default() };
     let (turns, one) = (Turns::default(), balancer(1, &rules, None));
     for _ in 0..3 {

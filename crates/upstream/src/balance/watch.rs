@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use http::Method;
+use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use http_body_util::Empty;
 use runtime::Tasks;
 use tokio::sync::{Notify, Semaphore};
@@ -117,7 +117,11 @@ impl Watch {
     pub fn vitals(&self) -> Vec<Vitals> {
         let watched = self.living().into_iter().filter(|group| group.is_watched());
         let groups: Vec<_> = watched.take(SHOWN).collect();
-        groups.iter().flat_map(|group| group.upstreams().map(|it| vitals(group, it))).take(SHOWN).collect()
+        groups
+            .iter()
+            .flat_map(|group| group.upstreams().map(|it| vitals(group, it)))
+            .take(SHOWN)
+            .collect()
     }
 
     /// Asks upstreams how they are, for ever. To be run on one worker of the process.
@@ -233,12 +237,7 @@ impl Asker {
     }
 }
 
-async fn ask(
-    upstreams: Rc<Upstreams>,
-    turns: Rc<Semaphore>,
-    group: Arc<Balancer>,
-    index: usize,
-) {
+async fn ask(upstreams: Rc<Upstreams>, turns: Rc<Semaphore>, group: Arc<Balancer>, index: usize) {
     let Some(active) = &group.care.active else { return };
     let Some(endpoint) = group.endpoints.as_slice().get(index) else { return };
     let Ok(_turn) = turns.acquire().await else { return };
@@ -271,7 +270,11 @@ async fn answer(
         Ok(Answer::Response(response)) => {
             let status = response.status().as_u16();
             let is_good = active.expect.iter().any(|range| range.contains(status));
-            if is_good { Ok(()) } else { Err(format!("{endpoint} answered {} with {status}", active.path)) }
+            if is_good {
+                Ok(())
+            } else {
+                Err(format!("{endpoint} answered {} with {status}", active.path))
+            }
         }
         Ok(Answer::Upgraded(..)) => Err(format!("{endpoint} switched protocols unasked")),
         Err(error) => Err(chain(&error)),
