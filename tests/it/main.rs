@@ -43,3 +43,4 @@ mod stale_pool;
 mod store_down;
 mod store_guard;
 mod two_services;
+mod upstreams;

@@ -198,6 +198,15 @@ pub(crate) fn status(status: &StatusView) -> String {
     for rejected in status.proxies.iter().flat_map(|proxy| &proxy.rejected) {
         out.push_str(&format!("\nrejected {}: {}", rejected.key, rejected.reason));
     }
+    for proxy in &status.proxies {
+        for it in &proxy.ailing {
+            let (host, upstream, state, since) = (&it.host, &it.upstream, &it.state, &it.since);
+            out.push_str(&format!(
+                "\n{state} {upstream} of {host} at {} since {since}",
+                proxy.instance
+            ));
+        }
+    }
     out
 }
 

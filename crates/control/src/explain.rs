@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auth::Permission;
 use http::{HeaderMap, Method, Uri};
-use model::{Host, Hostname};
+use model::{BalancePolicy, Host, Hostname, Upstream};
 use policy::limit::Limiter;
 use policy::{Answer, Behind, Compiled, Facts, Outcome, State, Step, Verified};
 
@@ -66,9 +66,31 @@ impl Control {
         let Some(pattern) = found.matched else { return Ok(explained) };
         let Some(host) = self.store().get::<Host>(&pattern).await? else { return Ok(explained) };
         decide(&host.value, name.as_str(), asked, &mut explained);
+        if explained.status.is_none() && explained.outcome.starts_with(TOWARD) {
+            explained.outcome += &self.ailing(&pattern).await?;
+        }
         Ok(explained)
     }
 }
+
+impl Control {
+    /// What proxies said of the upstreams of a host that they don't use as usual.
+    async fn ailing(&self, pattern: &str) -> Result<String, Error> {
+        let now = self.now();
+        let mut said = String::new();
+        for report in self.reports().await?.0 {
+            for it in report.ailing.iter().filter(|it| it.host == pattern) {
+                let ago = now.as_millis().saturating_sub(it.since.as_millis()) / 1_000;
+                let (proxy, upstream, state) = (&report.instance, &it.upstream, &it.state);
+                said += &format!("; proxy {proxy}: {upstream} is {state} since {ago} s ago");
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// What an outcome begins with that goes to upstreams.
+const TOWARD: &str = "to one of ";
 
 fn decide(host: &Host, name: &str, asked: &Imagined, explained: &mut Explanation) {
     if let Some(field) = host.foreign_gate {
@@ -105,7 +127,7 @@ fn decide(host: &Host, name: &str, asked: &Imagined, explained: &mut Explanation
     (explained.outcome, explained.status) = match decision.outcome {
         Outcome::Answer(answer) => (told(&answer), Some(answer.status().as_u16())),
         Outcome::Check(attempt) => (format!("the password of {:?} decides", attempt.name()), None),
-        Outcome::Go(target) => (gone(target.target, &target.path), None),
+        Outcome::Go(target) => (gone(host, target.target, &target.path), None),
     };
 }
 
@@ -118,13 +140,38 @@ fn told(answer: &Answer) -> String {
     }
 }
 
-fn gone(behind: &Behind, path: &str) -> String {
+fn gone(host: &Host, behind: &Behind, path: &str) -> String {
     match behind {
         Behind::Upstreams(all) if all.is_empty() => "no upstream: 503".to_owned(),
-        Behind::Upstreams(all) => {
-            let all: Vec<_> = all.iter().map(ToString::to_string).collect();
-            format!("to one of {} with {path}", all.join(", "))
-        }
+        Behind::Upstreams(all) => shared_out(host, all, path),
         Behind::Directory(directory) => format!("to the directory {} with {path}", directory.root),
     }
+}
+
+/// Who of several upstreams gets it, and by what.
+fn shared_out(host: &Host, all: &[Upstream], path: &str) -> String {
+    let balance = &host.rules().balance;
+    let named = |is_backup: bool| {
+        let some = all.iter().filter(|it| balance.backup.contains(it) == is_backup);
+        let texts = some.map(|upstream| match balance.weight(upstream) {
+            1 => upstream.to_string(),
+            weight => format!("{upstream} (weight {weight})"),
+        });
+        texts.collect::<Vec<_>>().join(", ")
+    };
+    let (primaries, backups) = (named(false), named(true));
+    let mut text = format!("{TOWARD}{primaries} with {path}");
+    if all.len() > 1 {
+        text += match balance.policy {
+            BalancePolicy::LeastRequests => ", to the one with the fewest requests in flight",
+            BalancePolicy::RandomTwo => ", to the less busy of two at random",
+            BalancePolicy::ClientHash => ", always the same for this client's address",
+            BalancePolicy::Cookie => ", the one that the browser's cookie names",
+            _ => ", in turn",
+        };
+    }
+    if !backups.is_empty() {
+        text += &format!("; when none of them is usable to {backups}");
+    }
+    text
 }

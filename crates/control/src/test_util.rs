@@ -67,6 +67,7 @@ impl World {
             certs: 1,
             guard: None,
             rejected: vec![Rejected::new(&key, "odd")],
+            ailing: Vec::new(),
             started_at: Timestamp::from(self.clock.now()),
             version: "1.2.3".to_owned(),
             addr: "127.0.0.1:9180".to_owned(),

@@ -56,7 +56,7 @@ use std::time::Duration;
 use model::Timestamp;
 use proxy::Tables;
 use runtime::{Clock, Shutdown};
-use store::{GuardReport, Hints, Key, ProxyReport, Store, Touched};
+use store::{Ailing, GuardReport, Hints, Key, ProxyReport, Store, Touched};
 use tokio::sync::watch;
 
 use backoff::Backoff;
@@ -68,6 +68,9 @@ use sweep::Reading;
 const LOOK: Duration = Duration::from_secs(2);
 /// How often everything is read, for changes that nothing told of.
 const RECONCILE: Duration = Duration::from_secs(60);
+
+/// How many upstreams a report names; it has to stay small.
+const AILING: usize = 100;
 
 /// What a proxy says of itself in its report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -351,6 +354,26 @@ impl Discovery {
         }
     }
 
+    /// The upstreams that are not used as usual. What is known already keeps its time, so that the report says something new
+    /// only when there is something new.
+    fn ailing(&self) -> Vec<Ailing> {
+        let former = self.report.borrow();
+        let former = former.as_ref().map_or(&[][..], |report| &report.ailing);
+        let now = self.clock.now();
+        let told = |it: proxy::Ailing| {
+            let is_it = |one: &&Ailing| {
+                one.host == it.host && one.upstream == it.upstream && one.state == it.state
+            };
+            former.iter().find(is_it).cloned().unwrap_or_else(|| Ailing {
+                since: now.checked_sub(it.age).unwrap_or(now).into(),
+                state: it.state.to_owned(),
+                upstream: it.upstream,
+                host: it.host,
+            })
+        };
+        self.tables.ailing(AILING).into_iter().map(told).collect()
+    }
+
     /// Hands the report on when it says something new, and what is worth keeping when the store is believed.
     fn publish(&self) {
         let state = self.tables.state();
@@ -377,6 +400,7 @@ impl Discovery {
                 since: guard.since,
             }),
             rejected: self.replica.rejected(),
+            ailing: self.ailing(),
             started_at: self.started_at,
             version: self.settings.version.clone(),
             addr: self.settings.addr.clone(),

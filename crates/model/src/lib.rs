@@ -20,6 +20,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod balance;
 mod cert;
 mod host;
 mod name;
@@ -29,6 +30,10 @@ mod secret;
 mod timestamp;
 mod user;
 
+pub use balance::{
+    BalancePolicy, BalanceRules, BreakerRules, HealthRules, Span, SpanError, StatusRange,
+    StatusRangeError,
+};
 pub use cert::{CertRecord, CertSource, CertStatus, CertWanted, Challenge};
 pub use host::{CertificateMode, Host, Upstream, UpstreamError, UpstreamHost, UpstreamTls};
 pub use name::{HostPattern, Hostname, Label, NameError, is_local_name, normalise_host};

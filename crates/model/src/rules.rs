@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Upstream;
+use crate::{BalanceRules, BreakerRules, HealthRules, Span, Upstream};
 
 /// What a host does with requests besides passing them to its upstreams in turn. Every part has a default that does
 /// nothing, but for [`HostRules::rewrite_responses`].
@@ -57,6 +57,15 @@ pub struct HostRules {
     /// Whether browsers are told to be strict: no sniffing, no frames elsewhere, short referrers.
     #[serde(skip_serializing_if = "is_default")]
     pub security_headers: bool,
+    /// How requests are shared out among upstreams.
+    #[serde(skip_serializing_if = "is_default")]
+    pub balance: BalanceRules,
+    /// How the health of upstreams is judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthRules>,
+    /// When an upstream that keeps failing is not asked any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerRules>,
 }
 
 impl Default for HostRules {
@@ -77,6 +86,9 @@ impl Default for HostRules {
             response_headers: HeaderRules::default(),
             hsts: None,
             security_headers: false,
+            balance: BalanceRules::default(),
+            health: None,
+            breaker: None,
         }
     }
 }
@@ -210,6 +222,15 @@ pub struct LimitRules {
     /// The largest body of a request, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<u64>,
+    /// The most requests in flight at each upstream, counted by each proxy for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+    /// The most requests that wait until an upstream has room; 100 if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pending: Option<u32>,
+    /// How long they wait; 5 s if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_timeout: Option<Span>,
 }
 
 /// Changes to the fields of a message, done in this order: removed, set, added.
@@ -245,7 +266,7 @@ impl Default for HstsRules {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -51,8 +51,8 @@ impl<T> HostPolicy<T> {
 }
 
 impl<T> HostPolicy<T> {
-    /// The same decisions about what `make` makes of what stands behind the paths.
-    pub fn map<U>(self, make: impl FnMut(T) -> U) -> HostPolicy<U> {
+    /// The same decisions about what `make` makes of each prefix and what stands behind it.
+    pub fn map<U>(self, make: impl FnMut(&str, T) -> U) -> HostPolicy<U> {
         let Self { access, force_https, maintenance, limits, basic, canonical, redirect, routes } =
             self;
         let routes = routes.map(make);

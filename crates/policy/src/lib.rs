@@ -46,6 +46,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod balance;
 mod basic;
 mod decide;
 pub mod limit;

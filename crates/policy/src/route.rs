@@ -119,12 +119,13 @@ impl<T> Routes<T> {
         Some(Found { prefix, target: &route.target, path, is_bare })
     }
 
-    /// The same paths with what `make` makes of what they lead to.
-    pub fn map<U>(self, mut make: impl FnMut(T) -> U) -> Routes<U> {
+    /// The same paths with what `make` makes of each prefix, `/` for the default, and what it leads to.
+    pub fn map<U>(self, mut make: impl FnMut(&str, T) -> U) -> Routes<U> {
         let Self { default, root, routes } = self;
-        let default = make(default);
+        let default = make("/", default);
         let routes = routes.into_iter().map(|(prefix, Route { target, strip })| {
-            (prefix, Route { target: make(target), strip })
+            let target = make(&prefix, target);
+            (prefix, Route { target, strip })
         });
         Routes { default, root, routes: routes.collect() }
     }

@@ -13,6 +13,7 @@ use rewrite::{Change, Frames, Hsts, Operations, Security};
 use crate::limit::{By, Rate, Rule};
 use crate::{
     Access, BasicAuth, Canonical, HostPolicy, Maintenance, Networks, Redirect, Route, Routes,
+    balance,
 };
 
 /// All that a record says, ready to be decided by.
@@ -87,14 +88,15 @@ pub fn compile(host: &Host) -> Result<Compiled, Vec<Fault>> {
         response: operations(&rules.response_headers, "/response_headers", &mut faults),
         security: security(rules, &mut faults),
     };
+    balance::check(host, &mut faults);
     if faults.0.is_empty() { Ok(Compiled { policy, headers }) } else { Err(faults.0) }
 }
 
 #[derive(Default)]
-struct Faults(Vec<Fault>);
+pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
-    fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
+    pub(crate) fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
         self.0.push(Fault { pointer: pointer.into(), detail: detail.into() });
     }
 

@@ -3,23 +3,26 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderName, UPGRADE};
+use http::header::{CONNECTION, HeaderName, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body::Body;
 use rewrite::{Arrival, Public, Scheme};
 use telemetry::Counter;
-use upstream::{Answer, Error, Outgoing};
+use upstream::{Answer, Balancer, Endpoint, Error, Outgoing, Refused};
 
 use crate::body::{Request, TooLarge, TooSlow};
 use crate::conn::Conn;
-use crate::gates::{Gates, Group};
+use crate::gates::Gates;
+use crate::group::Group;
 use crate::http2::{self, Respond};
 use crate::incoming::Incoming;
 use crate::matched::Matched;
 use crate::record::Record;
 use crate::respond::Refusal;
+use crate::tables::Route;
+use crate::worker::Worker;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -43,7 +46,7 @@ pub(crate) struct Toward {
     pub(crate) known: bool,
 }
 
-/// Sends a request to one of a group's endpoints: to the next ones too, as long as nothing was sent.
+/// Sends a request to an upstream: to another one too, where that does nothing twice.
 ///
 /// On HTTP/2 `respond` is where interim answers go.
 pub(crate) async fn forward(
@@ -57,34 +60,123 @@ pub(crate) async fn forward(
 ) -> Result<Answer, Refusal> {
     let Some(route) = &matched.route else { return Err(Refusal::NoUpstream) };
     let group = toward.group.as_deref().unwrap_or(&route.group);
-    let mut failure = None;
-    for endpoint in conn.worker.upstreams.in_turn(&group.endpoints) {
-        record.goes_to(endpoint);
-        if !route.host.preserve_host {
-            outgoing.host = Some(endpoint.authority().clone());
+    let interims = Interims { conn, version, respond };
+    let sent = match &group.balancer {
+        Some(balancer) => {
+            // Boxed: it holds a second sending.
+            Box::pin(share_out(balancer, route, interims, record, outgoing, toward.scheme)).await
         }
-        let interim = |status, headers| match respond {
-            Some(respond) => http2::interim(respond, status, headers),
-            None if version == Version::HTTP_11 => conn.pulse.interim.put(status, headers),
-            None => {}
+        None => {
+            let Some(endpoint) = group.endpoints.as_slice().first() else {
+                return Err(Refusal::NoUpstream);
+            };
+            aim(record, route, endpoint, outgoing);
+            let interim = interims.pass_on();
+            conn.worker.upstreams.send(endpoint, outgoing, interim).await.map_err(|error| {
+                conn.worker.meters.upstream_errors.with([kind(&error)], Counter::inc);
+                refusal(error)
+            })
+        }
+    };
+    let mut answer = sent?;
+    record.is_answered();
+    pass_back(&mut answer, matched, group, toward.scheme);
+    Ok(answer)
+}
+
+/// Sends a request to one after the other, as its group's balancer has it.
+async fn share_out(
+    balancer: &Balancer,
+    route: &Route,
+    interims: Interims<'_>,
+    record: &mut Record,
+    outgoing: &mut Outgoing<Request>,
+    scheme: Scheme,
+) -> Result<Answer, Refusal> {
+    let worker = &interims.conn.worker;
+    let mut walk = worker.upstreams.walk(balancer, record.client(), &outgoing.headers);
+    let mut failure = None;
+    loop {
+        let attempt = match walk.next().await {
+            Ok(attempt) => attempt,
+            Err(refused) => {
+                if let (Refused::Open(endpoint, _), None) = (&refused, &failure) {
+                    record.goes_to(endpoint);
+                }
+                return Err(not_taken(worker, refused, failure));
+            }
         };
-        match conn.worker.upstreams.send(endpoint, outgoing, interim).await {
+        let endpoint = attempt.endpoint();
+        aim(record, route, endpoint, outgoing);
+        match worker.upstreams.send(endpoint, outgoing, interims.pass_on()).await {
             Ok(mut answer) => {
-                record.is_answered();
-                pass_back(&mut answer, matched, group, toward.scheme);
+                let cookie = walk.cookie(&attempt, scheme == Scheme::Https);
+                if let (Some(cookie), Answer::Response(response)) = (cookie, &mut answer) {
+                    response.headers_mut().append(SET_COOKIE, cookie);
+                }
+                record.holds(attempt.answered(status(&answer)));
                 return Ok(answer);
             }
             Err(error) => {
-                conn.worker.meters.upstream_errors.with([kind(&error)], Counter::inc);
-                let final_one = !error.may_try_elsewhere();
-                failure = Some(error);
-                if final_one {
-                    break;
+                worker.meters.upstream_errors.with([kind(&error)], Counter::inc);
+                attempt.failed(&error);
+                if !walk.goes_on(&error, outgoing) {
+                    return Err(refusal(error));
                 }
+                worker.meters.retries.with([kind(&error)], Counter::inc);
+                failure = Some(error);
             }
         }
     }
-    Err(failure.map_or(Refusal::NoUpstream, refusal))
+}
+
+/// Why no upstream took a request: the last failure says more than that none is left.
+fn not_taken(worker: &Worker, refused: Refused, failure: Option<Error>) -> Refusal {
+    let (reason, refusal) = match (refused, failure) {
+        (_, Some(error)) => return refusal(error),
+        (Refused::Open(endpoint, seconds), None) => {
+            ("breaker", Refusal::BreakerOpen(endpoint, seconds))
+        }
+        (Refused::Full, None) => ("full", Refusal::Crowded("as many requests wait as may")),
+        (Refused::Waited, None) => ("waited", Refusal::Crowded("it waited for room in vain")),
+        _ => return Refusal::NoUpstream,
+    };
+    worker.meters.upstream_refusals.with([reason], Counter::inc);
+    refusal
+}
+
+fn aim(record: &mut Record, route: &Route, endpoint: &Endpoint, outgoing: &mut Outgoing<Request>) {
+    record.goes_to(endpoint);
+    if !route.host.preserve_host {
+        outgoing.host = Some(endpoint.authority().clone());
+    }
+}
+
+fn status(answer: &Answer) -> StatusCode {
+    match answer {
+        Answer::Response(response) => response.status(),
+        Answer::Upgraded(response, _) => response.status(),
+    }
+}
+
+/// Where interim answers go.
+#[derive(Clone, Copy)]
+struct Interims<'a> {
+    conn: &'a Conn,
+    version: Version,
+    respond: Option<&'a Respond>,
+}
+
+impl<'a> Interims<'a> {
+    fn pass_on(self) -> impl FnMut(StatusCode, HeaderMap) + use<'a> {
+        move |status, headers| match self.respond {
+            Some(respond) => http2::interim(respond, status, headers),
+            None if self.version == Version::HTTP_11 => {
+                self.conn.pulse.interim.put(status, headers)
+            }
+            None => {}
+        }
+    }
 }
 
 /// A request as the upstream gets it.

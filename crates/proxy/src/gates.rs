@@ -14,15 +14,16 @@ use http::header::{HeaderMap, HeaderName, LOCATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, StatusCode};
-use model::{DirectoryRules, Host, Upstream, UpstreamHost, UpstreamTls};
+use model::{DirectoryRules, Host};
 use policy::limit::{Fields, Limiter};
 use policy::{Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, State, Verified};
-use rewrite::{Arrival, Internal, Scheme};
+use rewrite::{Arrival, Scheme};
 use static_files::{Directory, Options, Roots};
 use tokio::sync::Semaphore;
-use upstream::Endpoints;
+use upstream::Watch;
 
 use crate::conn::Conn;
+use crate::group::{Group, Grouping};
 use crate::matched::Matched;
 use crate::record::Record;
 use crate::respond::{Refusal, chain};
@@ -61,23 +62,6 @@ pub(crate) enum Behind {
     Closed(String),
 }
 
-/// Upstreams that share the requests for a path.
-#[derive(Debug)]
-pub(crate) struct Group {
-    pub(crate) endpoints: Endpoints,
-    /// What they may call themselves.
-    pub(crate) internal: Internal,
-}
-
-impl Group {
-    pub(crate) fn new(upstreams: &[Upstream], tls: UpstreamTls) -> Self {
-        let names: Vec<_> = upstreams.iter().map(|it| (host_text(it), it.port())).collect();
-        let own = names.iter().map(|(name, port)| (name.as_str(), *port));
-        let internal = Internal::new(own, tls != UpstreamTls::Off);
-        Self { endpoints: Endpoints::new(upstreams, tls), internal }
-    }
-}
-
 /// What the rules of all hosts share in a process.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -85,6 +69,8 @@ pub(crate) struct Live {
     verified: Verified,
     checks: Semaphore,
     since: OnceLock<Instant>,
+    /// How the upstreams of all hosts fare.
+    pub(crate) watch: Arc<Watch>,
 }
 
 impl Default for Live {
@@ -94,6 +80,7 @@ impl Default for Live {
             verified: Verified::default(),
             checks: Semaphore::new(CHECKS),
             since: OnceLock::new(),
+            watch: Arc::default(),
         }
     }
 }
@@ -125,14 +112,18 @@ impl Gates {
     ///
     /// # Errors
     /// Every fault of the record.
-    pub(crate) fn new(host: &Host, roots: &Roots) -> Result<Option<Box<Self>>, Vec<Fault>> {
+    pub(crate) fn new(
+        host: &Host,
+        roots: &Roots,
+        grouping: &mut Grouping<'_>,
+    ) -> Result<Option<Box<Self>>, Vec<Fault>> {
         if host.rules.is_none() && host.foreign_gate.is_none() {
             return Ok(None);
         }
         let Compiled { policy, headers } = policy::compile(host)?;
-        let behind = |behind| match behind {
+        let behind = |path: &str, behind| match behind {
             policy::Behind::Upstreams(all) => {
-                Behind::Upstreams(Arc::new(Group::new(&all, host.upstream_tls)))
+                Behind::Upstreams(Arc::new(grouping.group(path, &all)))
             }
             policy::Behind::Directory(rules) => match open(&rules, roots) {
                 Ok(directory) => Behind::Directory(directory, AtomicU64::new(0)),
@@ -330,11 +321,4 @@ fn open(rules: &DirectoryRules, roots: &Roots) -> Result<Directory, static_files
         immutable: rules.immutable.clone(),
     };
     roots.open(rules.root.as_ref(), options)
-}
-
-fn host_text(upstream: &Upstream) -> String {
-    match upstream.host() {
-        UpstreamHost::Ip(ip) => ip.to_string(),
-        UpstreamHost::Name(name) => name.as_str().to_owned(),
-    }
 }

@@ -73,7 +73,8 @@ impl Lookups {
 
     /// Says which host answers a name: none, or one whose record may be used for a while.
     pub fn answer(&self, name: &Hostname, host: Option<Host>) {
-        let route = host.filter(|host| host.enabled).map(|host| Route::new(host, &self.roots));
+        let route =
+            host.filter(|host| host.enabled).map(|host| Route::new(host, &self.roots, None));
         let answer = route.and_then(|route| match route {
             Ok(route) => Some(Arc::new(route)),
             Err(error) => {

@@ -38,6 +38,10 @@ pub(crate) struct Meters {
     pub(crate) handshakes: LocalCounters<1>,
     /// By the upstream and what went wrong.
     pub(crate) upstream_errors: LocalCounters<1>,
+    /// By what went wrong before.
+    pub(crate) retries: LocalCounters<1>,
+    /// By why none took it.
+    pub(crate) upstream_refusals: LocalCounters<1>,
     /// By what ended a connection, or a stream, before its time.
     pub(crate) lapses: LocalCounters<1>,
     pub(crate) malformed: Counter,
@@ -125,6 +129,16 @@ impl Meters {
                 "gatewright_upstream_errors_total",
                 "Requests that an upstream failed, by how.",
                 "kind",
+            ),
+            retries: by(
+                "gatewright_upstream_retries_total",
+                "Requests that went on to another upstream, by how the one before failed.",
+                "kind",
+            ),
+            upstream_refusals: by(
+                "gatewright_upstream_refusals_total",
+                "Requests that no upstream was given, by why: its breaker, its limits, or a wait in vain.",
+                "reason",
             ),
             lapses: by(
                 "gatewright_connections_lapsed_total",

@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use policy::limit::Fields;
 use telemetry::AccessRecord;
-use upstream::{Endpoint, Endpoints, SharedFields};
+use upstream::{Endpoint, Endpoints, Permit, SharedFields};
 
 use crate::conn::Conn;
 use crate::gauge::Flow;
@@ -39,6 +39,8 @@ pub(crate) struct Record {
     /// What the client is told of a rate limit.
     limit: Option<Fields>,
     upstream_time: Option<Duration>,
+    /// Its place among the requests of its upstream, where those are counted.
+    permit: Option<Permit>,
     upload: Option<Rc<Flow>>,
     status: u16,
     read: u64,
@@ -69,6 +71,7 @@ impl Record {
             group: None,
             limit: None,
             upstream_time: None,
+            permit: None,
             upload: None,
             status: 0,
             read: 0,
@@ -141,6 +144,16 @@ impl Record {
         let time = self.conn.worker.time.now() - self.start;
         self.upstream_time = Some(time);
         self.conn.worker.meters.upstream_duration.observe(time);
+    }
+
+    /// It counts as in flight at its upstream until it is over.
+    pub(crate) fn holds(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
+    }
+
+    /// Who asked, by what trusted proxies say.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client_ip
     }
 
     /// The status the client gets.

@@ -45,14 +45,21 @@ pub(crate) enum Refusal {
     BadGateway(upstream::Error),
     /// The upstream takes too long.
     TimedOut(upstream::Error),
+    /// This upstream kept failing and is not asked, for so many seconds.
+    BreakerOpen(upstream::Endpoint, u64),
+    /// The upstreams have as many requests as they may: what became of this one, for the log.
+    Crowded(&'static str),
 }
 
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotReady | Self::NoUpstream | Self::NoDirectory(_) | Self::Busy => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotReady
+            | Self::NoUpstream
+            | Self::NoDirectory(_)
+            | Self::Busy
+            | Self::BreakerOpen(..)
+            | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(answer) => answer.status(),
             Self::ForeignGate(_) => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -102,6 +109,12 @@ impl Refusal {
             Self::TimedOut(_) => {
                 ("Gateway timeout", "The app behind this site took too long to answer.")
             }
+            Self::BreakerOpen(..) => {
+                ("Unavailable", "The app behind this site has failed and is given a rest.")
+            }
+            Self::Crowded(_) => {
+                ("Unavailable", "This site has more to do than it can at the moment.")
+            }
         }
     }
 
@@ -115,6 +128,10 @@ impl Refusal {
                 format!("{field} guards this host, which is not known here")
             }
             Self::NoDirectory(why) => why.clone(),
+            Self::BreakerOpen(endpoint, seconds) => {
+                format!("the breaker of {endpoint} is open for {seconds} s more")
+            }
+            Self::Crowded(why) => format!("the upstreams have as many requests as they may: {why}"),
             Self::Unreadable(error) => chain(error),
             _ => self.explanation().0.to_lowercase(),
         }
@@ -147,6 +164,12 @@ pub(crate) fn page(refusal: &Refusal, record: &mut Record) -> Response<Bytes> {
         }
         Refusal::Denied(Answer::Unauthorized(challenge)) => {
             headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        Refusal::BreakerOpen(_, seconds) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
+        }
+        Refusal::Crowded(_) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ if status == StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));

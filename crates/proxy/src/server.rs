@@ -21,7 +21,7 @@ use crate::listen::{Addresses, Sockets, bind, bind_admin};
 use crate::meters::{Families, Meters};
 use crate::time::Time;
 use crate::worker::{Parts, Worker};
-use crate::{Error, Settings, StoreGuard, Tables, admin, conn};
+use crate::{Error, Settings, StoreGuard, Tables, admin, conn, health};
 
 /// When to ask a silent client's kernel whether it is still there, and how often before it is given up.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -115,10 +115,12 @@ impl Proxy {
         let tasks: Vec<Tasks> = self.sockets.iter().map(|_| Tasks::new()).collect();
         let families = Families::new(&self.around.metrics);
         watch_tables(&self.around.metrics, &self.tables, &tasks);
+        health::tell(&self.around.metrics, &self.tables);
         let over = Shutdown::new();
         let admin = self.admin;
         let (tables, around) = (&self.tables, &self.around);
         let admin = admin::start(admin, tables, around, self.also_ready, &shutdown, &over)?;
+        let health = health::start(tables, &self.settings.upstream, &over)?;
         let sockets: Arc<Mutex<Vec<_>>> =
             Arc::new(Mutex::new(self.sockets.into_iter().map(Some).collect()));
         let count = tasks.len();
@@ -144,6 +146,7 @@ impl Proxy {
         if let Some(admin) = admin {
             admin.join().await?;
         }
+        health.join().await?;
         end?;
         Ok(cut_off.load(Ordering::Relaxed))
     }

@@ -10,12 +10,13 @@ use model::{
 };
 use rustls::ServerConfig;
 use static_files::Roots;
-use upstream::Endpoints;
+use upstream::{Ailing, Balancer, Endpoints, Watch};
 
 use crate::Error;
 use crate::digest::{Digest, of_cert, of_host};
-use crate::gates::{Gates, Group, Live};
+use crate::gates::{Gates, Live};
 use crate::gone::Gone;
+use crate::group::{Group, Grouping};
 use crate::lookups::Lookups;
 use crate::wanted::Wanted;
 
@@ -48,16 +49,19 @@ pub struct Route {
     pub(crate) group: Group,
     /// What is done with its requests besides; `None`: nothing.
     pub(crate) gates: Option<Box<Gates>>,
+    /// Who shares its requests out, of all its groups.
+    balancers: Vec<Arc<Balancer>>,
 }
 
 impl Route {
-    /// The route of a host, whose directories are to lie under these roots.
+    /// The route of a host, whose directories are to lie under these roots. What the former route of the host knew of its
+    /// upstreams stays known.
     ///
     /// # Errors
     /// [`Error::Rules`] with everything that is wrong with them.
-    pub(crate) fn new(host: Host, roots: &Roots) -> Result<Self, Error> {
-        let group = Group::new(&host.upstreams, host.upstream_tls);
-        let gates = Gates::new(&host, roots).map_err(|faults| Error::Rules {
+    pub(crate) fn new(host: Host, roots: &Roots, former: Option<&Self>) -> Result<Self, Error> {
+        let mut grouping = Grouping::new(&host, former.map_or(&[], |former| &former.balancers));
+        let gates = Gates::new(&host, roots, &mut grouping).map_err(|faults| Error::Rules {
             host: host.pattern.to_string(),
             faults: faults
                 .iter()
@@ -65,7 +69,21 @@ impl Route {
                 .collect::<Vec<_>>()
                 .join("; "),
         })?;
-        Ok(Self { host, group, gates })
+        let group = match &gates {
+            // They have their own.
+            Some(_) => Group::new(&host.upstreams, host.upstream_tls),
+            None => grouping.group("/", &host.upstreams),
+        };
+        let balancers = grouping.balancers;
+        Ok(Self { host, group, gates, balancers })
+    }
+
+    /// Has its upstreams watched that the former route of the host had not.
+    fn watch(&self, watch: &Watch, former: Option<&Self>) {
+        let known = |balancer: &Arc<Balancer>| {
+            former.is_some_and(|it| it.balancers.iter().any(|one| Arc::ptr_eq(one, balancer)))
+        };
+        self.balancers.iter().filter(|it| !known(it)).for_each(|it| watch.add(it));
     }
 
     /// Its upstreams, ready to be connected to.
@@ -199,8 +217,13 @@ impl Tables {
     /// [`Error::Rules`] when its rules can't be decided by: what was there before stays.
     pub fn apply_host(&self, pattern: &HostPattern, host: Option<Host>) -> Result<(), Error> {
         let hash = host.as_ref().map_or(0, of_host);
-        let route = host.filter(|host| host.enabled).map(|host| Route::new(host, &self.roots));
-        let route = route.transpose()?;
+        let former = self.latest(pattern);
+        let host = host.filter(|host| host.enabled);
+        let route =
+            host.map(|host| Route::new(host, &self.roots, former.as_deref())).transpose()?;
+        if let Some(route) = &route {
+            route.watch(&self.live.watch, former.as_deref());
+        }
         let mut book = lock(&self.book);
         let held = book.held.take();
         let is_held = held.is_some();
@@ -219,6 +242,19 @@ impl Tables {
             self.publish(hosts, &gone);
         }
         Ok(())
+    }
+
+    /// The route of a pattern, published or not.
+    fn latest(&self, pattern: &HostPattern) -> Option<Arc<Route>> {
+        match &lock(&self.book).held {
+            Some(held) => held.hosts.get(pattern.as_str()).map(|entry| entry.value().clone()),
+            None => self.hosts.load().get(pattern.as_str()).map(|entry| entry.value().clone()),
+        }
+    }
+
+    /// The upstreams that something stands against, so many at most.
+    pub fn ailing(&self, most: usize) -> Vec<Ailing> {
+        self.live.watch.ailing(most)
     }
 
     /// Gathers the changes of hosts to come, until the handle is dropped. For one writer at a time, like all changes.

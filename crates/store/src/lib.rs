@@ -54,8 +54,8 @@ pub use hints::{HintSender, Hints, Touched};
 pub use key::{Collection, Fields, Key, etag};
 pub use memory::MemoryBackend;
 pub use record::{
-    AcmeAccount, Attempt, AttemptFailure, CertLedger, DnsProviderRecord, Domain, GuardReport,
-    Issuance, LocalCaRecord, ProxyReport, Record, Rejected, StoreAccept, Window,
+    AcmeAccount, Ailing, Attempt, AttemptFailure, CertLedger, DnsProviderRecord, Domain,
+    GuardReport, Issuance, LocalCaRecord, ProxyReport, Record, Rejected, StoreAccept, Window,
 };
 pub use seal::{Seal, Sealer};
 pub use store::{Page, Store, Versioned, Written};

@@ -119,14 +119,9 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// The endpoints of one host, in the order written; cheap to clone.
-///
-/// [`Upstreams::in_turn`](crate::Upstreams::in_turn) walks them, starting one further each time.
+/// The endpoints of one group, in the order written; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Endpoints {
-    all: Arc<[Endpoint]>,
-    id: u64,
-}
+pub struct Endpoints(Arc<[Endpoint]>);
 
 impl Endpoints {
     /// One endpoint for each upstream.
@@ -136,25 +131,18 @@ impl Endpoints {
 
     /// All of them.
     pub fn as_slice(&self) -> &[Endpoint] {
-        &self.all
+        &self.0
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
-    pub(crate) fn id(&self) -> u64 {
-        self.id
+        self.0.is_empty()
     }
 }
 
 impl FromIterator<Endpoint> for Endpoints {
     fn from_iter<I: IntoIterator<Item = Endpoint>>(endpoints: I) -> Self {
-        let all: Arc<[Endpoint]> = endpoints.into_iter().collect();
-        let mut hasher = DefaultHasher::new();
-        all.hash(&mut hasher);
-        Self { all, id: hasher.finish() }
+        Self(endpoints.into_iter().collect())
     }
 }
 

@@ -5,6 +5,9 @@
 //! knows when a request may be repeated. It doesn't choose hosts and rewrites no headers but those of the
 //! connection itself.
 //!
+//! A [`Balancer`] shares the requests of a group of endpoints out among them, and knows for all workers how they fare:
+//! [`Upstreams::walk`], [`Watch`].
+//!
 //! ```
 //! use http::{HeaderMap, Method};
 //! use http_body_util::{BodyExt, Full};
@@ -48,7 +51,8 @@
 //! byte of an answer came, and nothing a second time.
 //!
 //! When no connection comes about, the request is untouched and may go to another endpoint:
-//! [`Error::may_try_elsewhere`], [`Upstreams::in_turn`].
+//! [`Error::may_try_elsewhere`]. So may one that got no answer, once, if it may be repeated and is still
+//! [whole](Outgoing::is_whole): [`Walk::goes_on`].
 //!
 //! # What is believed
 //!
@@ -65,6 +69,7 @@
 #![forbid(unsafe_code)]
 
 mod alarm;
+mod balance;
 mod body;
 mod codec;
 mod connect;
@@ -81,6 +86,7 @@ mod stream;
 mod upgraded;
 mod upstreams;
 
+pub use balance::{Ailing, Attempt, Balancer, Group, Permit, Refused, Vitals, Walk, Watch};
 pub use body::UpBody;
 pub use endpoint::{Endpoint, Endpoints};
 pub use error::{BoxError, Error, Problem};

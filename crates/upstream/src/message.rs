@@ -61,6 +61,12 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
+    /// Whether all of it is still there to be sent, after a failure too: a body only if none of it went, or what went with
+    /// the head was the beginning.
+    pub fn is_whole(&self) -> bool {
+        self.upload.as_ref().is_some_and(Upload::can_begin_again)
+    }
+
     /// The head as `endpoint` gets it, and what is to follow.
     pub(crate) fn split<'a>(
         &'a mut self,

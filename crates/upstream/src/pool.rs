@@ -3,15 +3,19 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use model::UpstreamHost;
 use runtime::Tasks;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use crate::connect::{Named, Resolver};
 use crate::endpoint::ByOwnHash;
 use crate::{Endpoint, Settings};
 
 /// How often connections past their time, or closed by the other end, are let go.
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
+/// How often the name of an upstream is looked up although no new connection is needed: it may have moved.
+const LOOK_UP_PERIOD: Duration = Duration::from_secs(30);
 
 /// A connection that can lie idle between two requests.
 pub(crate) trait Reusable {
@@ -20,6 +24,9 @@ pub(crate) trait Reusable {
 
     /// As [`is_quiet`](Self::is_quiet), and as far as the kernel knows.
     fn is_quiet_in_kernel(&mut self) -> bool;
+
+    /// What [`Pool::generation`] was when it was made.
+    fn generation(&self) -> u64;
 }
 
 /// The idle connections of one worker.
@@ -27,6 +34,7 @@ pub(crate) trait Reusable {
 pub(crate) struct Pools<C> {
     pools: RefCell<HashMap<Endpoint, Rc<Pool<C>>, ByOwnHash>>,
     shared: Rc<Shared>,
+    resolver: Rc<Resolver>,
     tasks: Tasks,
 }
 
@@ -35,6 +43,8 @@ pub(crate) struct Pools<C> {
 pub(crate) struct Pool<C> {
     endpoint: Endpoint,
     idle: RefCell<Vec<Idle<C>>>,
+    /// Where its name leads; none for an address.
+    named: Option<Rc<Named>>,
     shared: Rc<Shared>,
 }
 
@@ -57,7 +67,7 @@ struct Shared {
 }
 
 impl<C: Reusable + 'static> Pools<C> {
-    pub(crate) fn new(settings: &Settings, tasks: Tasks) -> Rc<Self> {
+    pub(crate) fn new(settings: &Settings, resolver: Rc<Resolver>, tasks: Tasks) -> Rc<Self> {
         let shared = Rc::new(Shared {
             now: Cell::new(Instant::now()),
             keep_alive: settings.keep_alive,
@@ -66,7 +76,7 @@ impl<C: Reusable + 'static> Pools<C> {
             sweeping: Cell::new(false),
             over: Notify::new(),
         });
-        Rc::new(Self { pools: RefCell::default(), shared, tasks })
+        Rc::new(Self { pools: RefCell::default(), shared, resolver, tasks })
     }
 
     /// The pool of an endpoint, made when first asked for.
@@ -77,6 +87,10 @@ impl<C: Reusable + 'static> Pools<C> {
         let pool = Rc::new(Pool {
             endpoint: endpoint.clone(),
             idle: RefCell::default(),
+            named: match endpoint.upstream().host() {
+                UpstreamHost::Name(name) => Some(self.resolver.named(name)),
+                UpstreamHost::Ip(_) => None,
+            },
             shared: self.shared.clone(),
         });
         self.pools.borrow_mut().insert(endpoint.clone(), pool.clone());
@@ -108,7 +122,21 @@ impl<C: Reusable + 'static> Pools<C> {
             pool.sweep();
             Rc::strong_count(pool) > 1 || !pool.idle.borrow().is_empty()
         });
+        pools.values().for_each(|pool| self.look_up(pool));
         !pools.is_empty()
+    }
+
+    /// Looks the name of an upstream up again when that is some time ago.
+    fn look_up(&self, pool: &Pool<C>) {
+        let (Some(named), UpstreamHost::Name(name)) =
+            (&pool.named, pool.endpoint.upstream().host())
+        else {
+            return;
+        };
+        if named.age(self.shared.now.get()) >= LOOK_UP_PERIOD {
+            let (resolver, name) = (self.resolver.clone(), name.clone());
+            self.tasks.spawn_local("upstream name", async move { resolver.refresh(&name).await });
+        }
     }
 }
 
@@ -139,6 +167,11 @@ impl<C: Reusable> Pool<C> {
         &self.endpoint
     }
 
+    /// Which answer about the endpoint's name is in force; connections of another are not used again.
+    pub(crate) fn generation(&self) -> u64 {
+        self.named.as_ref().map_or(0, |named| named.generation())
+    }
+
     /// A connection that looks usable; `certain` looks harder.
     pub(crate) fn take(&self, certain: bool) -> Option<C> {
         loop {
@@ -147,6 +180,9 @@ impl<C: Reusable> Pool<C> {
                 // The others lie longer still.
                 self.idle.borrow_mut().clear();
                 return None;
+            }
+            if self.named.is_some() && connection.generation() != self.generation() {
+                continue;
             }
             let quiet =
                 if certain { connection.is_quiet_in_kernel() } else { connection.is_quiet() };
@@ -169,5 +205,58 @@ impl<C: Reusable> Pool<C> {
         self.idle.borrow_mut().retain_mut(|idle| {
             now.duration_since(idle.since) < keep_alive && idle.connection.is_quiet()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use model::{Hostname, UpstreamTls};
+
+    use super::*;
+
+    struct Fake(u64);
+
+    impl Reusable for Fake {
+        fn is_quiet(&mut self) -> bool {
+            true
+        }
+
+        fn is_quiet_in_kernel(&mut self) -> bool {
+            true
+        }
+
+        fn generation(&self) -> u64 {
+            self.0
+        }
+    }
+
+    /// An app that moved went on being asked at its old address for as long as connections to it were in use.
+    #[tokio::test(start_paused = true)]
+    async fn connections_to_where_a_name_led_before_are_not_used_again() {
+        let resolver = Rc::new(Resolver::new(Duration::from_secs(5)));
+        let pools = Pools::<Fake>::new(&Settings::default(), resolver.clone(), Tasks::new());
+        pools.shared.sweeping.set(true);
+        let endpoint = Endpoint::new("app.test:80".parse().unwrap(), UpstreamTls::Off);
+        let name: Hostname = "app.test".parse().unwrap();
+        let pool = pools.of(&endpoint);
+        let moves_to = async |last: u8| {
+            tokio::time::advance(Duration::from_secs(6)).await;
+            let to: Rc<[IpAddr]> = [IpAddr::from([10, 0, 0, last])].into();
+            resolver.resolve_by(&name, async |_| Ok(to)).await.unwrap();
+        };
+        moves_to(1).await;
+        let busy = Fake(pool.generation());
+        pool.put(Fake(pool.generation()));
+        moves_to(1).await;
+        assert!(pool.take(false).is_some(), "it is still there");
+        pool.put(Fake(pool.generation()));
+        moves_to(2).await;
+        assert!(pool.take(false).is_none());
+        pool.put(busy);
+        assert!(pool.take(true).is_none(), "one that was in use meanwhile neither");
+        pool.put(Fake(pool.generation()));
+        assert!(pool.take(true).is_some());
     }
 }

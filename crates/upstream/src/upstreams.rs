@@ -1,5 +1,4 @@
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -7,20 +6,20 @@ use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use runtime::Tasks;
 
+use crate::balance::{Balancer, Turns, Walk};
 use crate::codec::{self, Codec};
-use crate::connect::Connector;
+use crate::connect::{Connector, Resolver};
 use crate::error::BoxError;
 use crate::hyper_client::{self, HyperClient};
 use crate::pool::Pools;
-use crate::{Answer, Endpoint, Endpoints, Error, ExchangeKind, Outgoing, Settings};
+use crate::{Answer, Endpoint, Error, ExchangeKind, Outgoing, Settings};
 
 /// All upstream connections of one worker thread.
 #[derive(Debug)]
 pub struct Upstreams {
     connector: Connector,
     exchange: Exchange,
-    /// Where the next walk over a set of endpoints begins.
-    turns: RefCell<HashMap<u64, Cell<usize>>>,
+    turns: Turns,
 }
 
 /// The two ways of speaking HTTP/1.1, each with its own connections.
@@ -33,22 +32,22 @@ enum Exchange {
 impl Upstreams {
     /// Nothing is connected yet. `tasks` own the little that runs beside requests.
     pub fn new(settings: Settings, tasks: Tasks) -> Rc<Self> {
+        let connector = Connector::new(settings.clone());
         Rc::new(Self {
-            exchange: Exchange::new(&settings, tasks),
-            connector: Connector::new(settings),
-            turns: RefCell::default(),
+            exchange: Exchange::new(&settings, connector.resolver().clone(), tasks),
+            connector,
+            turns: Turns::default(),
         })
     }
 
-    /// The endpoints once around, beginning one further at each call (round robin per worker): try them one
-    /// after the other as long as [`Error::may_try_elsewhere`].
-    pub fn in_turn<'a>(
-        &self,
-        endpoints: &'a Endpoints,
-    ) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
-        let all = endpoints.as_slice();
-        let first = if all.len() > 1 { self.next_turn(endpoints.id()) % all.len() } else { 0 };
-        all[first..].iter().chain(&all[..first])
+    /// Begins a request's way along the upstreams of a group, for a client with this address and these fields.
+    pub fn walk<'a>(
+        &'a self,
+        balancer: &'a Balancer,
+        client: IpAddr,
+        headers: &HeaderMap,
+    ) -> Walk<'a> {
+        Walk::new(&self.turns, balancer, client, headers)
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -93,25 +92,17 @@ impl Upstreams {
             Exchange::Hyper(_, pools) => pools.close(),
         }
     }
-
-    fn next_turn(&self, id: u64) -> usize {
-        let mut turns = self.turns.borrow_mut();
-        // Sets of endpoints come and go with the host table; forgetting where each stood is harmless.
-        if turns.len() >= 4096 && !turns.contains_key(&id) {
-            turns.clear();
-        }
-        let turn = turns.entry(id).or_default();
-        turn.replace(turn.get().wrapping_add(1))
-    }
 }
 
 impl Exchange {
-    fn new(settings: &Settings, tasks: Tasks) -> Self {
+    fn new(settings: &Settings, resolver: Rc<Resolver>, tasks: Tasks) -> Self {
         match settings.exchange {
-            ExchangeKind::Codec => Self::Codec(Codec::new(settings), Pools::new(settings, tasks)),
+            ExchangeKind::Codec => {
+                Self::Codec(Codec::new(settings), Pools::new(settings, resolver, tasks))
+            }
             ExchangeKind::Hyper => {
                 let client = HyperClient::new(settings, tasks.clone());
-                Self::Hyper(client, Pools::new(settings, tasks))
+                Self::Hyper(client, Pools::new(settings, resolver, tasks))
             }
         }
     }

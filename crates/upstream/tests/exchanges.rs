@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
-use model::UpstreamTls;
 use support::{
     BOTH, Frames, Origin, fed, fetch, get, kind, outgoing, run, run_unwatched, upstreams,
     upstreams_and_tasks, upstreams_with,
@@ -360,7 +359,7 @@ fn a_refused_connection_leaves_the_request_for_the_next_endpoint() {
                 for _ in 0..4 {
                     let mut request = outgoing(Method::POST, "/", Frames::exact(&[b"hello"]));
                     let mut answered = false;
-                    for endpoint in upstreams.in_turn(&endpoints) {
+                    for endpoint in endpoints.as_slice() {
                         match upstreams.send(endpoint, &mut request, |_, _| {}).await {
                             Ok(Answer::Upgraded(..)) => panic!(),
                             Ok(Answer::Response(response)) => {
@@ -418,25 +417,6 @@ fn an_idempotent_request_finds_another_endpoint_when_its_own_dies_under_it() {
             tokio::join!(client, server);
         });
     }
-}
-
-#[test]
-fn endpoints_take_turns() {
-    run(async {
-        let upstreams = upstreams(ExchangeKind::Codec);
-        let all: Vec<Endpoint> = (1..4)
-            .map(|port| {
-                Endpoint::new(format!("127.0.0.1:{port}").parse().unwrap(), UpstreamTls::Off)
-            })
-            .collect();
-        let endpoints: Endpoints = all.iter().cloned().collect();
-        for turn in 0..7 {
-            let order: Vec<&Endpoint> = upstreams.in_turn(&endpoints).collect();
-            let want: Vec<&Endpoint> = (0..3).map(|i| &all[(turn + i) % 3]).collect();
-            assert_eq!(order, want);
-        }
-        assert_eq!(upstreams.in_turn(&Endpoints::new(&[], UpstreamTls::Off)).count(), 0);
-    });
 }
 
 #[test]

@@ -19,11 +19,14 @@ const READ_ONLY: [&str; 6] =
     ["certificate_status", "created_at", "created_by", "etag", "revision", "updated_at"];
 
 /// The members that are rules.
-const RULES: [&str; 15] = [
+const RULES: [&str; 18] = [
     "allow",
+    "balance",
     "basic_auth",
+    "breaker",
     "canonical",
     "deny",
+    "health",
     "hsts",
     "limits",
     "maintenance",

@@ -14,10 +14,16 @@ pub(crate) struct Rules {
     /// Clients of these networks are not let in, even if allowed.
     #[schema(max_items = 100_000)]
     deny: Option<Vec<String>>,
+    /// How requests are shared out among the upstreams of the host, and of each of its routes.
+    balance: Option<Balance>,
     /// Names and passwords without which nobody comes in.
     basic_auth: Option<BasicAuth>,
+    /// When an upstream that keeps failing is not asked any more, but for a probe now and then: 503.
+    breaker: Option<Breaker>,
     /// The one name to which clients that ask for another one of this host are sent.
     canonical: Option<String>,
+    /// How the health of upstreams is judged.
+    health: Option<Health>,
     /// `Strict-Transport-Security`.
     hsts: Option<Hsts>,
     /// Bounds of requests.
@@ -43,6 +49,77 @@ pub(crate) struct Rules {
     security_headers: Option<bool>,
     /// A directory in place of upstreams.
     r#static: Option<Directory>,
+}
+
+/// How requests are shared out.
+#[derive(ToSchema)]
+pub(crate) struct Balance {
+    /// Who is next: one after the other (`round_robin`), the one with the fewest requests in flight (`least_requests`), the
+    /// better of two at random (`random_two`), always the same for a client's address (`client_hash`) or for a browser
+    /// (`cookie`).
+    #[schema(default = "round_robin", example = "least_requests")]
+    policy: Option<String>,
+    /// Shares by upstream, 1 to 256; 1 for one that is not named.
+    #[schema(example = json!({"127.0.0.1:9000": 3}))]
+    weights: Option<BTreeMap<String, u16>>,
+    /// Those of the upstreams that get requests only when none of the others is usable.
+    #[schema(max_items = 64)]
+    backup: Option<Vec<String>>,
+    /// The name of the cookie of the policy `cookie`.
+    #[schema(default = "gw_upstream")]
+    cookie: Option<String>,
+}
+
+/// How the health of upstreams is judged. Lengths of time are written as `500ms`, `15s` or `2m`.
+#[derive(ToSchema)]
+pub(crate) struct Health {
+    /// What each upstream is asked for regularly; without it, it is judged by what becomes of requests alone.
+    #[schema(example = "/up")]
+    path: Option<String>,
+    /// How often it is asked; twice a second until its first good answer, for 15 s at most.
+    #[schema(default = "15s")]
+    interval: Option<String>,
+    /// How long it may take to answer that.
+    #[schema(default = "2s")]
+    timeout: Option<String>,
+    /// The statuses that are good: `200-399`, `204`.
+    #[schema(default = json!(["200-499"]))]
+    expect: Option<Vec<String>>,
+    /// After how many good answers in a row it is used again.
+    #[schema(default = 2, minimum = 1)]
+    healthy_after: Option<u32>,
+    /// After how many bad ones in a row it is not.
+    #[schema(default = 3, minimum = 1)]
+    unhealthy_after: Option<u32>,
+    /// After how many failed requests in a row it is left out for a while; one that can't be connected to is at once.
+    #[schema(default = 3, minimum = 1)]
+    failures: Option<u32>,
+    /// For how long, the first time; twice as long each further time.
+    #[schema(default = "1s")]
+    eject_for: Option<String>,
+    /// For how long at most.
+    #[schema(default = "1m")]
+    eject_at_most: Option<String>,
+    /// Whether its answers 502, 503 and 504 count as failures.
+    #[schema(default = false)]
+    gateway_errors: Option<bool>,
+}
+
+/// When an upstream that keeps failing is not asked any more.
+#[derive(ToSchema)]
+pub(crate) struct Breaker {
+    /// After how many failed requests in a row it opens.
+    #[schema(default = 5, minimum = 1)]
+    failures: Option<u32>,
+    /// How long it stays open before one request probes: `500ms`, `10s`, `2m`.
+    #[schema(default = "10s")]
+    open_for: Option<String>,
+    /// After how many good probes in a row it closes.
+    #[schema(default = 2, minimum = 1)]
+    successes: Option<u32>,
+    /// Whether answers 502, 503 and 504 count as failures.
+    #[schema(default = false)]
+    gateway_errors: Option<bool>,
 }
 
 /// Names and passwords.
@@ -74,6 +151,14 @@ pub(crate) struct Hsts {
 pub(crate) struct Limits {
     /// The largest body of a request, in bytes: beyond it 413.
     max_body: Option<u64>,
+    /// The most requests in flight at each upstream, WebSockets included; counted by each proxy for itself.
+    #[schema(minimum = 1)]
+    max_connections: Option<u32>,
+    /// The most requests that wait until an upstream has room; beyond it 503. 100 if not given.
+    max_pending: Option<u32>,
+    /// How long they wait before they get 503: `500ms`, `5s`. 5 s if not given.
+    #[schema(example = "5s")]
+    pending_timeout: Option<String>,
 }
 
 /// A host that is closed.

@@ -117,6 +117,24 @@ pub struct ProxyStatus {
     pub guard: Option<ProxyGuard>,
     /// Records it could not take over; it keeps their last good value.
     pub rejected: Vec<Rejected>,
+    /// Upstreams that it does not use as usual, the first hundred.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub ailing: Vec<AilingUpstream>,
+}
+
+/// An upstream that a proxy does not use as usual.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AilingUpstream {
+    /// The pattern of its host.
+    pub host: String,
+    /// Its address.
+    pub upstream: String,
+    /// What is wrong: `ejected`, `unhealthy`, `starting`, `breaker_open` or `breaker_half_open`.
+    pub state: String,
+    /// Since when (RFC 3339).
+    #[schema(format = DateTime)]
+    pub since: String,
 }
 
 /// A record that a proxy could not take over.
@@ -226,6 +244,12 @@ fn guard(proxies: &[control::ProxyStatus]) -> Option<GuardStatus> {
 fn proxy(proxy: control::ProxyStatus) -> ProxyStatus {
     let control::ProxyStatus { report, lag } = proxy;
     let rejected = report.rejected.into_iter();
+    let ailing = report.ailing.into_iter().map(|it| AilingUpstream {
+        host: it.host,
+        upstream: it.upstream,
+        state: it.state,
+        since: it.since.to_string(),
+    });
     let guard = report.guard.map(|guard| ProxyGuard {
         reason: guard.reason,
         detail: guard.detail,
@@ -244,6 +268,7 @@ fn proxy(proxy: control::ProxyStatus) -> ProxyStatus {
         certificates: report.certs,
         guard,
         rejected: rejected.map(|one| Rejected { key: one.key, reason: one.reason }).collect(),
+        ailing: ailing.collect(),
     }
 }
 

@@ -15,6 +15,7 @@ async fn report(world: &World, instance: &str, revision: &Revision) {
         certs: 0,
         guard: None,
         rejected: Vec::new(),
+        ailing: Vec::new(),
         started_at: Timestamp::from(world.clock.now()),
         version: "1".to_owned(),
         addr: "127.0.0.1:9180".to_owned(),

@@ -24,7 +24,7 @@ pub use accept::StoreAccept;
 pub use dns::{DnsProviderRecord, Domain};
 pub use issuance::{AcmeAccount, Attempt, AttemptFailure, CertLedger, Issuance, Window};
 pub use local_ca::LocalCaRecord;
-pub use report::{GuardReport, ProxyReport, Rejected};
+pub use report::{Ailing, GuardReport, ProxyReport, Rejected};
 
 /// A type that is kept as a record of one collection.
 ///

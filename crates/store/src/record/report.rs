@@ -21,6 +21,8 @@ pub struct ProxyReport {
     pub guard: Option<GuardReport>,
     /// Records it could not take over, with the reason; it keeps their last good value.
     pub rejected: Vec<Rejected>,
+    /// Upstreams that it does not use as usual, the first of them when there are many.
+    pub ailing: Vec<Ailing>,
     /// Since when it runs.
     pub started_at: Timestamp,
     /// Its version.
@@ -39,6 +41,19 @@ pub struct GuardReport {
     /// The revision of the store when it began to doubt.
     pub seen: Revision,
     /// Since when.
+    pub since: Timestamp,
+}
+
+/// An upstream that a proxy does not use as usual.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ailing {
+    /// The pattern of its host.
+    pub host: String,
+    /// Its address.
+    pub upstream: String,
+    /// What is wrong, one word: `ejected`, `unhealthy`, `starting`, `breaker_open` or `breaker_half_open`.
+    pub state: String,
+    /// Since when, as the proxy noticed it.
     pub since: Timestamp,
 }
 
@@ -68,6 +83,7 @@ impl Record for ProxyReport {
         "certs",
         "guard",
         "rejected",
+        "ailing",
         "started_at",
         "version",
         "addr",
@@ -87,6 +103,7 @@ impl Record for ProxyReport {
             .set("hosts", self.hosts)
             .set("certs", self.certs)
             .set_json("rejected", &self.rejected)
+            .set_json("ailing", &self.ailing)
             .set_millis("started_at", self.started_at)
             .set("version", &self.version)
             .set("addr", &self.addr)
@@ -104,6 +121,7 @@ impl Record for ProxyReport {
             certs: reader.parse("certs")?,
             guard: reader.json("guard")?,
             rejected: reader.json("rejected")?,
+            ailing: reader.json("ailing")?,
             started_at: reader.millis("started_at")?,
             version: text("version"),
             addr: text("addr"),

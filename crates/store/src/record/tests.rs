@@ -169,6 +169,12 @@ fn every_record_reads_as_written() {
             since: at(3),
         }),
         rejected: vec![Rejected::new(&Key::new(Collection::Host, "x"), "it is odd")],
+        ailing: vec![Ailing {
+            host: "a.test".to_owned(),
+            upstream: "10.0.0.1:80".to_owned(),
+            state: "ejected".to_owned(),
+            since: at(2),
+        }],
         started_at: at(1),
         version: "1.0".to_owned(),
         addr: "127.0.0.1:9180".to_owned(),

@@ -10,11 +10,12 @@ use crate::stream::Stream;
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
     pub(crate) alarm: Alarm,
+    generation: u64,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, idle_timeout: Option<Duration>) -> Self {
-        Self { stream, alarm: Alarm::new(idle_timeout) }
+    pub(crate) fn new(stream: Stream, idle_timeout: Option<Duration>, generation: u64) -> Self {
+        Self { stream, alarm: Alarm::new(idle_timeout), generation }
     }
 }
 
@@ -25,5 +26,9 @@ impl Reusable for Connection {
 
     fn is_quiet_in_kernel(&mut self) -> bool {
         self.stream.is_quiet_in_kernel()
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
     }
 }

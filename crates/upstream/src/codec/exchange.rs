@@ -46,7 +46,8 @@ where
             Some(connection) => connection,
             // Boxed: rare, and larger than all the rest of this future. On failure the request is untouched.
             None => {
-                Connection::new(Box::pin(connector.connect(endpoint)).await?, codec.idle_timeout)
+                let stream = Box::pin(connector.connect(endpoint)).await?;
+                Connection::new(stream, codec.idle_timeout, pool.generation())
             }
         };
         let Some(upload) = slot.as_mut() else { return Err(Error::already_sent()) };
@@ -69,7 +70,9 @@ where
                     && (repeatable || upload.written() == 0) => {}
             Err(failure) => {
                 let sent = upload.written() > 0;
-                *slot = None;
+                if !upload.can_begin_again() {
+                    *slot = None;
+                }
                 return Err(failure.at(endpoint, sent));
             }
         }

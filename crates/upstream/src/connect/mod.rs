@@ -6,6 +6,7 @@ mod tls;
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use model::{Hostname, UpstreamHost, UpstreamTls};
@@ -13,7 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use self::resolve::Resolver;
+pub(crate) use self::resolve::{Named, Resolver};
 use self::tls::ClientTls;
 use crate::stream::Stream;
 use crate::{Endpoint, Error, Settings};
@@ -28,7 +29,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
 #[derive(Debug)]
 pub(crate) struct Connector {
     limit: Duration,
-    resolver: Resolver,
+    resolver: Rc<Resolver>,
     tls: ClientTls,
 }
 
@@ -36,9 +37,14 @@ impl Connector {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             limit: settings.connect_timeout,
-            resolver: Resolver::new(settings.resolve_ttl),
+            resolver: Rc::new(Resolver::new(settings.resolve_ttl)),
             tls: ClientTls::new(settings.extra_roots),
         }
+    }
+
+    /// Who looks names up.
+    pub(crate) fn resolver(&self) -> &Rc<Resolver> {
+        &self.resolver
     }
 
     /// Resolves, connects and shakes hands, all within the connect timeout.

@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -19,6 +19,27 @@ pub(crate) struct Resolver {
     ttl: Duration,
     known: RefCell<HashMap<Hostname, Known>>,
     asking: RefCell<HashMap<Hostname, Rc<Asking>>>,
+    generations: Cell<u64>,
+}
+
+/// Which answer about a name is in force: another number, another answer. Connections made by an earlier one lead to where
+/// the app may not be any more.
+#[derive(Debug)]
+pub(crate) struct Named {
+    generation: Cell<u64>,
+    looked_up: Cell<Instant>,
+}
+
+impl Named {
+    /// The number of the answer in force.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// How long ago it was looked up.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.looked_up.get())
+    }
 }
 
 /// A name that is being looked up, by whoever holds the cell's turn. When that one goes away the next takes over.
@@ -28,11 +49,40 @@ type Asking = OnceCell<Result<Rc<[IpAddr]>, (io::ErrorKind, String)>>;
 struct Known {
     addresses: Rc<[IpAddr]>,
     until: Instant,
+    named: Rc<Named>,
 }
 
 impl Resolver {
     pub(crate) fn new(ttl: Duration) -> Self {
-        Self { ttl, known: RefCell::default(), asking: RefCell::default() }
+        let generations = Cell::new(0);
+        Self { ttl, known: RefCell::default(), asking: RefCell::default(), generations }
+    }
+
+    /// Which answer about a name is in force, now and later.
+    pub(crate) fn named(&self, name: &Hostname) -> Rc<Named> {
+        let mut known = self.known.borrow_mut();
+        let unknown = || Known {
+            addresses: [].into(),
+            until: Instant::now(),
+            named: Rc::new(Named {
+                generation: Cell::new(self.next_generation()),
+                looked_up: Cell::new(Instant::now()),
+            }),
+        };
+        known.entry(name.clone()).or_insert_with(unknown).named.clone()
+    }
+
+    fn next_generation(&self) -> u64 {
+        self.generations.set(self.generations.get() + 1);
+        self.generations.get()
+    }
+
+    /// Looks a name up again if it is not believed any more; that it can't be looked up changes nothing.
+    pub(crate) async fn refresh(&self, name: &Hostname) {
+        if self.resolve(name).await.is_err() {
+            // Not at once again: whoever needs a connection asks anyway.
+            self.named(name).looked_up.set(Instant::now());
+        }
     }
 
     /// The addresses of a name, in the system's order. Failures are not remembered, but shared by all who wait.
@@ -40,7 +90,7 @@ impl Resolver {
         self.resolve_by(name, look_up).await
     }
 
-    async fn resolve_by(
+    pub(crate) async fn resolve_by(
         &self,
         name: &Hostname,
         look_up: impl AsyncFnOnce(&Hostname) -> io::Result<Rc<[IpAddr]>>,
@@ -67,12 +117,25 @@ impl Resolver {
     }
 
     fn remember(&self, name: &Hostname, addresses: &Rc<[IpAddr]>) {
+        let named = self.named(name);
         let now = Instant::now();
         let mut known = self.known.borrow_mut();
         if known.len() >= MANY {
-            known.retain(|_, known| known.until > now);
+            known.retain(|_, known| known.until > now || Rc::strong_count(&known.named) > 1);
         }
-        known.insert(name.clone(), Known { addresses: addresses.clone(), until: now + self.ttl });
+        let former = known.get(name).map(|known| known.addresses.clone());
+        // In another order it is the same answer.
+        let is_same = |former: &Rc<[IpAddr]>| {
+            former.is_empty()
+                || (former.iter().all(|ip| addresses.contains(ip))
+                    && addresses.iter().all(|ip| former.contains(ip)))
+        };
+        if !former.as_ref().is_some_and(is_same) {
+            named.generation.set(self.next_generation());
+        }
+        named.looked_up.set(now);
+        let until = now + self.ttl;
+        known.insert(name.clone(), Known { addresses: addresses.clone(), until, named });
     }
 
     fn remembered(&self, name: &Hostname) -> Option<Rc<[IpAddr]>> {
@@ -105,6 +168,26 @@ mod tests {
         assert!(Rc::ptr_eq(&first, &resolver.resolve(&name).await.unwrap()));
         tokio::time::advance(Duration::from_secs(6)).await;
         assert!(!Rc::ptr_eq(&first, &resolver.resolve(&name).await.unwrap()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_answer_is_told_from_the_same_in_another_order() {
+        let resolver = Resolver::new(Duration::from_secs(5));
+        let name: Hostname = "app.test".parse().unwrap();
+        let named = resolver.named(&name);
+        let answer = async |last: &[u8]| {
+            tokio::time::advance(Duration::from_secs(6)).await;
+            let all: Rc<[IpAddr]> = last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect();
+            let look_up = async |_: &Hostname| Ok(all.clone());
+            resolver.resolve_by(&name, look_up).await.unwrap();
+            named.generation()
+        };
+        let first = answer(&[1, 2]).await;
+        assert_eq!(answer(&[2, 1]).await, first);
+        let second = answer(&[2]).await;
+        assert_ne!(second, first);
+        assert_ne!(answer(&[2, 3]).await, second);
+        assert_eq!(named.age(Instant::now()), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -51,7 +51,10 @@ where
         let is_pooled = pooled.is_some();
         let mut connection = match pooled.take() {
             Some(connection) => connection,
-            None => client.open(endpoint, connector.connect(endpoint).await?).await?,
+            None => {
+                let stream = connector.connect(endpoint).await?;
+                client.open(endpoint, stream, pool.generation()).await?
+            }
         };
         let (request_body, watch) = match body.take() {
             Some(again) => again,

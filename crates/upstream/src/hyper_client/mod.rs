@@ -33,7 +33,7 @@ pub(crate) struct HyperClient {
 
 /// A handle on a connection that its task drives.
 #[derive(Debug)]
-pub(crate) struct Connection(SendRequest<RequestBody>);
+pub(crate) struct Connection(SendRequest<RequestBody>, u64);
 
 impl HyperClient {
     pub(crate) fn new(settings: &Settings, tasks: Tasks) -> Rc<Self> {
@@ -47,7 +47,12 @@ impl HyperClient {
         })
     }
 
-    async fn open(&self, endpoint: &Endpoint, stream: Stream) -> Result<Connection, Error> {
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        stream: Stream,
+        generation: u64,
+    ) -> Result<Connection, Error> {
         let (sender, connection) =
             self.builder.handshake(TokioIo::new(stream)).await.map_err(|error| {
                 let source = std::io::Error::other(error);
@@ -57,7 +62,7 @@ impl HyperClient {
             // Whoever waits for an answer hears of an error by itself.
             let _ = connection.with_upgrades().await;
         });
-        Ok(Connection(sender))
+        Ok(Connection(sender, generation))
     }
 }
 
@@ -68,5 +73,9 @@ impl Reusable for Connection {
 
     fn is_quiet_in_kernel(&mut self) -> bool {
         self.is_quiet()
+    }
+
+    fn generation(&self) -> u64 {
+        self.1
     }
 }

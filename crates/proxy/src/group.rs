@@ -1,0 +1,80 @@
+//! Upstreams that share the requests for a path.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use model::{Host, Upstream, UpstreamHost, UpstreamTls};
+use rewrite::Internal;
+use upstream::{Balancer, Endpoints};
+
+/// Upstreams that share the requests for a path.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) endpoints: Endpoints,
+    /// What they may call themselves.
+    pub(crate) internal: Internal,
+    /// Who shares the requests out; `None` where there is nothing to share out and nothing to be done about failures.
+    pub(crate) balancer: Option<Arc<Balancer>>,
+}
+
+impl Group {
+    /// Upstreams that nobody shares requests out among.
+    pub(crate) fn new(upstreams: &[Upstream], tls: UpstreamTls) -> Self {
+        let names: Vec<_> = upstreams.iter().map(|it| (host_text(it), it.port())).collect();
+        let own = names.iter().map(|(name, port)| (name.as_str(), *port));
+        let internal = Internal::new(own, tls != UpstreamTls::Off);
+        Self { endpoints: Endpoints::new(upstreams, tls), internal, balancer: None }
+    }
+}
+
+/// Makes the groups of one host.
+pub(crate) struct Grouping<'a> {
+    host: &'a Host,
+    /// Who shared requests out before the host was changed: what they know stays known.
+    former: &'a [Arc<Balancer>],
+    secret: String,
+    check_host: Option<HeaderValue>,
+    /// Who does from now on.
+    pub(crate) balancers: Vec<Arc<Balancer>>,
+}
+
+impl<'a> Grouping<'a> {
+    pub(crate) fn new(host: &'a Host, former: &'a [Arc<Balancer>]) -> Self {
+        let name = host.pattern.as_str();
+        let is_name = !host.pattern.is_wildcard() && host.preserve_host;
+        Self {
+            // What no client knows and every proxy does: the moment at which the record was made.
+            secret: format!("{name} {} {:?}", host.created_at, host.created_by),
+            check_host: is_name.then(|| HeaderValue::from_str(name).ok()).flatten(),
+            balancers: Vec::new(),
+            former,
+            host,
+        }
+    }
+
+    /// The upstreams for the paths under a prefix.
+    pub(crate) fn group(&mut self, path: &str, upstreams: &[Upstream]) -> Group {
+        let mut group = Group::new(upstreams, self.host.upstream_tls);
+        let made = Balancer::new(
+            &upstream::Group {
+                host: self.host.pattern.as_str(),
+                scope: path,
+                endpoints: &group.endpoints,
+                rules: self.host.rules(),
+                secret: self.secret.as_bytes(),
+                check_host: self.check_host.as_ref(),
+            },
+            self.former.iter().find(|it| it.scope() == path),
+        );
+        self.balancers.extend(made.clone());
+        group.balancer = made;
+        group
+    }
+}
+
+fn host_text(upstream: &Upstream) -> String {
+    match upstream.host() {
+        UpstreamHost::Ip(ip) => ip.to_string(),
+        UpstreamHost::Name(name) => name.as_str().to_owned(),
+    }
+}
