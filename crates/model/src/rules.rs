@@ -57,6 +57,15 @@ pub struct HostRules {
     /// Whether browsers are told to be strict: no sniffing, no frames elsewhere, short referrers.
     #[serde(skip_serializing_if = "is_default")]
     pub security_headers: bool,
+    /// Whether answers that came uncompressed are compressed for clients that take that.
+    #[serde(skip_serializing_if = "is_default")]
+    pub compress: bool,
+    /// Pages in the place of ours for what goes wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_pages: Option<ErrorPageRules>,
+    /// How upstreams are told whose a connection is, before anything else is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Default for HostRules {
@@ -77,6 +86,9 @@ impl Default for HostRules {
             response_headers: HeaderRules::default(),
             hsts: None,
             security_headers: false,
+            compress: false,
+            error_pages: None,
+            upstream_proxy_protocol: None,
         }
     }
 }
@@ -210,6 +222,28 @@ pub struct LimitRules {
     /// The largest body of a request, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<u64>,
+}
+
+/// Pages for what goes wrong, for clients that read HTML.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ErrorPageRules {
+    /// HTML by the status that it is for: `404`, or `5xx` for all that have no page of their own.
+    pub pages: BTreeMap<String, String>,
+    /// Whether they also take the place of an app's own answers that are errors, but for those with data in them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub intercept: bool,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Changes to the fields of a message, done in this order: removed, set, added.

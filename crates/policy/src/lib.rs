@@ -49,6 +49,7 @@ mod access;
 mod basic;
 mod decide;
 pub mod limit;
+mod pages;
 mod redirect;
 mod route;
 mod rules;
@@ -60,6 +61,7 @@ pub use decide::{
     Answer, Canonical, Decision, Facts, HostPolicy, Live, Maintenance, Outcome, State, Target,
     decide, resume,
 };
+pub use pages::{About, Pages};
 pub use redirect::Redirect;
 pub use route::{Found, Route, Routes, is_ambiguous};
 pub use rules::{Behind, Compiled, Fault, Headers, compile};
@@ -94,6 +96,14 @@ pub enum Error {
     Redirect {
         /// As given.
         to: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// Mend the page.
+    #[error("the error page for \"{status}\" {why}")]
+    Page {
+        /// As given.
+        status: String,
         /// What is wrong.
         why: &'static str,
     },

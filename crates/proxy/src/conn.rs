@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Hostname;
+use proxy_protocol::{Addresses, Version, write};
 use rewrite::{Peer, Scheme};
 use rustls::server::ClientHello;
 use rustls::{ProtocolVersion, ServerConfig, SupportedCipherSuite};
@@ -27,7 +28,7 @@ use crate::{Settings, drive, guard, http2};
 /// What the requests of one connection share.
 pub(crate) struct Conn {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) remote: SocketAddr,
+    pub(crate) ends: Ends,
     pub(crate) peer: Peer,
     pub(crate) tls: Option<Tls>,
     pub(crate) pulse: Rc<Pulse>,
@@ -36,6 +37,15 @@ pub(crate) struct Conn {
     pub(crate) guard: Option<guard::Handle>,
     /// What follows once the answer `101` is out.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
+}
+
+/// The two ends of a connection, of the one that a proxy before us accepted if that tells them.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    /// The client's.
+    pub(crate) remote: SocketAddr,
+    /// Where it connected to.
+    pub(crate) local: Option<SocketAddr>,
 }
 
 /// What a TLS handshake settled.
@@ -47,6 +57,12 @@ pub(crate) struct Tls {
 }
 
 impl Conn {
+    /// What tells an upstream whose the connection is; `None` when its own end is not known.
+    pub(crate) fn tells(&self, version: Version) -> Option<Vec<u8>> {
+        let Ends { remote: source, local } = self.ends;
+        Some(write(version, &Addresses { source, destination: local? }))
+    }
+
     pub(crate) fn scheme(&self) -> Scheme {
         if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
@@ -69,12 +85,12 @@ impl Tls {
 }
 
 /// Serves a connection without TLS to its end.
-pub(crate) async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
-    serve_http1(worker, stream, remote, None).await;
+pub(crate) async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, ends: Ends) {
+    serve_http1(worker, stream, ends, None).await;
 }
 
 /// Serves a connection with TLS to its end.
-pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, ends: Ends) {
     let handshake = Box::pin(handshake(&worker, stream));
     let (result, done) = match handshake.await {
         Ok(Shaken::Client(stream, tls)) => ("ok", Some((stream, tls))),
@@ -84,31 +100,31 @@ pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, remote: Soc
     worker.meters.handshakes.with([result], Counter::inc);
     let Some((stream, tls)) = done else { return };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        serve_http2(worker, stream, remote, tls).await;
+        serve_http2(worker, stream, ends, tls).await;
     } else {
-        serve_http1(worker, stream, remote, Some(tls)).await;
+        serve_http1(worker, stream, ends, Some(tls)).await;
     }
 }
 
-async fn serve_http1<S>(worker: Rc<Worker>, stream: S, remote: SocketAddr, tls: Option<Tls>)
+async fn serve_http1<S>(worker: Rc<Worker>, stream: S, ends: Ends, tls: Option<Tls>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let pulse = pulse(&worker, true);
     let io = guard::Guarded::new(Metered::new(stream, pulse.clone(), worker.time.clone()));
-    let conn = conn(worker, remote, tls, pulse, Some(io.handle()));
+    let conn = conn(worker, ends, tls, pulse, Some(io.handle()));
     drive::http1(conn, io).await;
 }
 
 async fn serve_http2(
     worker: Rc<Worker>,
     stream: TlsStream<TcpStream>,
-    remote: SocketAddr,
+    ends: Ends,
     tls: Tls,
 ) {
     let pulse = pulse(&worker, false);
     let io = Metered::new(stream, pulse.clone(), worker.time.clone());
-    let conn = conn(worker, remote, Some(tls), pulse, None);
+    let conn = conn(worker, ends, Some(tls), pulse, None);
     http2::serve(conn, io).await;
 }
 
@@ -119,14 +135,14 @@ fn pulse(worker: &Worker, bytes_begin_a_head: bool) -> Rc<Pulse> {
 
 fn conn(
     worker: Rc<Worker>,
-    remote: SocketAddr,
+    ends: Ends,
     tls: Option<Tls>,
     pulse: Rc<Pulse>,
     guard: Option<guard::Handle>,
 ) -> Rc<Conn> {
     Rc::new(Conn {
-        peer: Peer::new(remote.ip(), &worker.settings.trusted_proxies),
-        remote,
+        peer: Peer::new(ends.remote.ip(), &worker.settings.trusted_proxies),
+        ends,
         tls,
         pulse,
         guard,

@@ -87,7 +87,7 @@ where
                 linger(http.into_parts().io.into_inner()).await;
             }
         }
-        Ok(Err(error)) => tracing::debug!(%error, remote = %conn.remote, "connection ended"),
+        Ok(Err(error)) => tracing::debug!(%error, remote = %conn.ends.remote, "connection ended"),
         Err(lapse) => {
             count(&conn, lapse);
             let io = http.into_parts().io.into_inner();

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderName, UPGRADE};
+use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Version};
@@ -18,10 +18,8 @@ use crate::gates::{Gates, Group};
 use crate::http2::{self, Respond};
 use crate::incoming::Incoming;
 use crate::matched::Matched;
-use crate::record::Record;
+use crate::record::{Record, X_REQUEST_ID};
 use crate::respond::Refusal;
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a request asks for.
 pub(crate) struct Asked {
@@ -60,6 +58,14 @@ pub(crate) async fn forward(
     let mut failure = None;
     for endpoint in conn.worker.upstreams.in_turn(&group.endpoints) {
         record.goes_to(endpoint);
+        let told;
+        let endpoint = match group.tells.and_then(|version| conn.tells(version)) {
+            Some(preface) => {
+                told = endpoint.with_preface(preface);
+                &told
+            }
+            None => endpoint,
+        };
         if !route.host.preserve_host {
             outgoing.host = Some(endpoint.authority().clone());
         }
@@ -115,9 +121,17 @@ pub(crate) fn prepare(
         let trusted = &conn.worker.settings.trusted_proxies;
         record.comes_from(rewrite::next_hop(&mut headers, &arrival, trusted));
     }
+    record.trace().pass_on(&mut headers);
+    let id = match record.own_id() {
+        Ok(id) => Some((X_REQUEST_ID, id.digits())),
+        Err(told) => {
+            headers.insert(X_REQUEST_ID, told);
+            None
+        }
+    };
     let body = Request::new(body, conn, record, largest);
     let mut outgoing = Outgoing::new(method, target, headers, body);
-    outgoing.id = Some((X_REQUEST_ID, record.id().digits()));
+    outgoing.id = id;
     outgoing.host = Some(host);
     outgoing.shared = shared;
     outgoing.upgrade = upgrade;
@@ -153,6 +167,7 @@ fn refusal(error: Error) -> Refusal {
         Error::RequestBody { source } if source.is::<TooSlow>() => Refusal::SlowBody,
         Error::RequestBody { source } if source.is::<TooLarge>() => Refusal::TooLarge,
         Error::RequestBody { source } => Refusal::BrokenBody(source),
+        Error::OutOfReach { .. } => Refusal::OutOfReach(error),
         _ => Refusal::BadGateway(error),
     }
 }
@@ -164,6 +179,7 @@ fn kind(error: &Error) -> &'static str {
         Error::ResponseTimeout { .. } => "response_timeout",
         Error::ClosedBeforeAnswer { .. } => "closed",
         Error::BadResponse { .. } => "bad_response",
+        Error::OutOfReach { .. } => "out_of_reach",
         Error::Truncated { .. } => "truncated",
         Error::RequestBody { .. } => "request_body",
         _ => "other",

@@ -14,9 +14,10 @@ use http::header::{HeaderMap, HeaderName, LOCATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, StatusCode};
-use model::{DirectoryRules, Host, Upstream, UpstreamHost, UpstreamTls};
+use model::{DirectoryRules, Host, ProxyProtocol, Upstream, UpstreamHost, UpstreamTls};
 use policy::limit::{Fields, Limiter};
-use policy::{Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, State, Verified};
+use policy::{Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, Pages, State, Verified};
+use proxy_protocol::Version;
 use rewrite::{Arrival, Internal, Scheme};
 use static_files::{Directory, Options, Roots};
 use tokio::sync::Semaphore;
@@ -46,6 +47,12 @@ pub(crate) struct Gates {
     policy: HostPolicy<Behind>,
     headers: policy::Headers,
     pub(crate) max_body: Option<u64>,
+    /// Whether answers are compressed.
+    compress: bool,
+    /// The operator's pages for what goes wrong.
+    pub(crate) pages: Pages,
+    /// Whether they take the place of the app's own.
+    pub(crate) intercept: bool,
     /// The field by which another program guards the host.
     foreign: Option<&'static str>,
 }
@@ -67,14 +74,22 @@ pub(crate) struct Group {
     pub(crate) endpoints: Endpoints,
     /// What they may call themselves.
     pub(crate) internal: Internal,
+    /// How they are told whose a connection is.
+    pub(crate) tells: Option<Version>,
 }
 
 impl Group {
-    pub(crate) fn new(upstreams: &[Upstream], tls: UpstreamTls) -> Self {
+    /// Those among the upstreams of a host.
+    pub(crate) fn new(upstreams: &[Upstream], host: &Host) -> Self {
+        let tls = host.upstream_tls;
+        let tells = host.rules().upstream_proxy_protocol.map(|version| match version {
+            ProxyProtocol::V1 => Version::V1,
+            _ => Version::V2,
+        });
         let names: Vec<_> = upstreams.iter().map(|it| (host_text(it), it.port())).collect();
         let own = names.iter().map(|(name, port)| (name.as_str(), *port));
         let internal = Internal::new(own, tls != UpstreamTls::Off);
-        Self { endpoints: Endpoints::new(upstreams, tls), internal }
+        Self { endpoints: Endpoints::new(upstreams, tls), internal, tells }
     }
 }
 
@@ -129,10 +144,11 @@ impl Gates {
         if host.rules.is_none() && host.foreign_gate.is_none() {
             return Ok(None);
         }
-        let Compiled { policy, headers } = policy::compile(host)?;
+        let Compiled { policy, headers, pages } = policy::compile(host)?;
+        let rules = host.rules();
         let behind = |behind| match behind {
             policy::Behind::Upstreams(all) => {
-                Behind::Upstreams(Arc::new(Group::new(&all, host.upstream_tls)))
+                Behind::Upstreams(Arc::new(Group::new(&all, host)))
             }
             policy::Behind::Directory(rules) => match open(&rules, roots) {
                 Ok(directory) => Behind::Directory(directory, AtomicU64::new(0)),
@@ -144,8 +160,15 @@ impl Gates {
                 }
             },
         };
-        let (max_body, foreign) = (host.rules().limits.max_body, host.foreign_gate);
-        Ok(Some(Box::new(Self { policy: policy.map(behind), headers, max_body, foreign })))
+        Ok(Some(Box::new(Self {
+            policy: policy.map(behind),
+            headers,
+            max_body: rules.limits.max_body,
+            compress: rules.compress,
+            pages,
+            intercept: rules.error_pages.as_ref().is_some_and(|pages| pages.intercept),
+            foreign: host.foreign_gate,
+        })))
     }
 
     /// Takes a request through the gates.
@@ -160,6 +183,9 @@ impl Gates {
     ) -> Result<Next<'a>, Refusal> {
         if let Some(field) = self.foreign {
             return Err(Refusal::ForeignGate(field));
+        }
+        if self.compress {
+            record.is_compressed(static_files::preferred(&head.headers).next());
         }
         let client = client_of(conn, head);
         record.comes_from(client);

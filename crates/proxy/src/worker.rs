@@ -10,6 +10,7 @@ use runtime::{Shutdown, Tasks};
 use telemetry::{AccessRecord, AccessWriter};
 use upstream::Upstreams;
 
+use crate::clients::Clients;
 use crate::guard::MAX_HEAD;
 use crate::id::Ids;
 use crate::meters::Meters;
@@ -28,6 +29,8 @@ pub(crate) struct Worker {
     pub(crate) ids: Ids,
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) tasks: Tasks,
+    /// The connections of each client, if they are limited.
+    pub(crate) clients: Option<Arc<Clients>>,
     closing: Shutdown,
     pub(crate) https_port: u16,
     pub(crate) http1: http1::Builder,
@@ -48,12 +51,13 @@ pub(crate) struct Parts {
     pub(crate) access: AccessWriter,
     pub(crate) time: Time,
     pub(crate) tasks: Tasks,
+    pub(crate) clients: Option<Arc<Clients>>,
     pub(crate) https_port: u16,
 }
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let Parts { settings, tables, tls, meters, access, time, tasks, https_port } = parts;
+        let Parts { settings, tables, tls, meters, access, time, tasks, clients, https_port } = parts;
         Rc::new(Self {
             // Idle upstream connections are nobody's request: the drain does not wait for them.
             upstreams: Upstreams::new(settings.upstream.clone(), Tasks::new()),
@@ -72,6 +76,7 @@ impl Worker {
             meters,
             tls,
             tasks,
+            clients,
             https_port,
         })
     }

@@ -69,19 +69,24 @@ impl<C: Reusable + 'static> Pools<C> {
         Rc::new(Self { pools: RefCell::default(), shared, tasks })
     }
 
-    /// The pool of an endpoint, made when first asked for.
+    /// The pool of an endpoint, made when first asked for. Connections that say whose they are have one for each request,
+    /// which nobody else finds.
     pub(crate) fn of(self: &Rc<Self>, endpoint: &Endpoint) -> Rc<Pool<C>> {
+        if endpoint.preface().is_some() {
+            return self.new_pool(endpoint);
+        }
         if let Some(pool) = self.pools.borrow().get(endpoint) {
             return pool.clone();
         }
-        let pool = Rc::new(Pool {
-            endpoint: endpoint.clone(),
-            idle: RefCell::default(),
-            shared: self.shared.clone(),
-        });
+        let pool = self.new_pool(endpoint);
         self.pools.borrow_mut().insert(endpoint.clone(), pool.clone());
         self.start_sweeping();
         pool
+    }
+
+    fn new_pool(&self, endpoint: &Endpoint) -> Rc<Pool<C>> {
+        let (endpoint, shared) = (endpoint.clone(), self.shared.clone());
+        Rc::new(Pool { endpoint, idle: RefCell::default(), shared })
     }
 
     /// Drops every idle connection, and from now on each one that becomes idle.
