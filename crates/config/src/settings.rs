@@ -260,8 +260,7 @@ fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySett
     let workers = read.value("WORKERS", values::workers);
     let trusted_proxies = read.list("TRUSTED_PROXIES", values::networks);
     let proxy_protocol_from = read.list("PROXY_PROTOCOL_FROM", values::networks);
-    let max_connections_per_client =
-        read.value("MAX_CONNECTIONS_PER_CLIENT", values::connections);
+    let max_connections_per_client = read.value("MAX_CONNECTIONS_PER_CLIENT", values::connections);
     let allow_upstreams = read.list("ALLOW_UPSTREAMS", values::allowed);
     let begins_traces = read.word("TRACE_CONTEXT", &[("pass", false), ("generate", true)]);
     let metrics_host_histograms = read.value("METRICS_HOST_HISTOGRAMS", values::graphs);

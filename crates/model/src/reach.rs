@@ -67,7 +67,9 @@ impl Reach {
         };
         let allows = |allowed: &Allowed| match allowed {
             Allowed::Network(network) => network.contains(&ip),
-            Allowed::Address(allowed) => (allowed.ip().to_canonical(), allowed.port()) == (ip, port),
+            Allowed::Address(allowed) => {
+                (allowed.ip().to_canonical(), allowed.port()) == (ip, port)
+            }
         };
         (!self.allowed.iter().any(allows)).then_some(why)
     }
@@ -107,13 +109,16 @@ mod tests {
     #[test]
     fn what_only_the_machine_may_reach_is_out_of_reach() {
         let plain = reach(&[], &[]);
-        for address in ["169.254.169.254:80", "[fe80::1]:80", "[febf::1]:80", "[::ffff:169.254.0.1]:1"] {
+        for address in
+            ["169.254.169.254:80", "[fe80::1]:80", "[febf::1]:80", "[::ffff:169.254.0.1]:1"]
+        {
             assert_eq!(refused(&plain, address), Some(OutOfReach::LinkLocal), "{address}");
         }
         for address in ["100.100.100.200:80", "[fd00:ec2::254]:80", "[::ffff:100.100.100.200]:80"] {
             assert_eq!(refused(&plain, address), Some(OutOfReach::Metadata), "{address}");
         }
-        for address in ["127.0.0.1:3000", "10.0.0.1:80", "[::1]:80", "[fd00::1]:80", "[fec0::1]:80"] {
+        for address in ["127.0.0.1:3000", "10.0.0.1:80", "[::1]:80", "[fd00::1]:80", "[fec0::1]:80"]
+        {
             assert_eq!(refused(&plain, address), None, "{address}");
         }
     }

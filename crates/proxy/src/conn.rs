@@ -116,12 +116,7 @@ where
     drive::http1(conn, io).await;
 }
 
-async fn serve_http2(
-    worker: Rc<Worker>,
-    stream: TlsStream<TcpStream>,
-    ends: Ends,
-    tls: Tls,
-) {
+async fn serve_http2(worker: Rc<Worker>, stream: TlsStream<TcpStream>, ends: Ends, tls: Tls) {
     let pulse = pulse(&worker, false);
     let io = Metered::new(stream, pulse.clone(), worker.time.clone());
     let conn = conn(worker, ends, Some(tls), pulse, None);

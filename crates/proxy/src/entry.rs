@@ -144,7 +144,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_header_is_refused() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        for wire in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 1", b"PROXY TCP9 x y z 1 2\r\n", b""] {
+        for wire in
+            [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 1", b"PROXY TCP9 x y z 1 2\r\n", b""]
+        {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (mut stream, _) = listener.accept().await.unwrap();
             client.write_all(wire).await.unwrap();

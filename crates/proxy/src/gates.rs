@@ -16,7 +16,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, StatusCode};
 use model::{DirectoryRules, Host, ProxyProtocol, Upstream, UpstreamHost, UpstreamTls};
 use policy::limit::{Fields, Limiter};
-use policy::{Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, Pages, State, Verified};
+use policy::{
+    Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, Pages, State, Verified,
+};
 use proxy_protocol::Version;
 use rewrite::{Arrival, Internal, Scheme};
 use static_files::{Directory, Options, Roots};
@@ -147,9 +149,7 @@ impl Gates {
         let Compiled { policy, headers, pages } = policy::compile(host)?;
         let rules = host.rules();
         let behind = |behind| match behind {
-            policy::Behind::Upstreams(all) => {
-                Behind::Upstreams(Arc::new(Group::new(&all, host)))
-            }
+            policy::Behind::Upstreams(all) => Behind::Upstreams(Arc::new(Group::new(&all, host))),
             policy::Behind::Directory(rules) => match open(&rules, roots) {
                 Ok(directory) => Behind::Directory(directory, AtomicU64::new(0)),
                 Err(error) => {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::Tables;
 use crate::gone::Since;
 use telemetry::{
-    Counter, CounterFamily, Gauge, Histogram, HistogramFamily, LATENCY_BUCKETS, LocalCounters, Metrics, UNKNOWN_HOST,
+    Counter, CounterFamily, Gauge, Histogram, HistogramFamily, LATENCY_BUCKETS, LocalCounters,
+    Metrics, UNKNOWN_HOST,
 };
 
 /// What hosts without histograms of their own are observed as.
@@ -332,7 +333,8 @@ mod tests {
         let second = Duration::from_secs(1);
         hosts.iter().for_each(|host| host.count(200, (0, 5000), second, &all));
         let counted = |host: &str| {
-            let line = format!("gatewright_host_request_duration_seconds_count{{host=\"{host}\"}} 1\n");
+            let line =
+                format!("gatewright_host_request_duration_seconds_count{{host=\"{host}\"}} 1\n");
             metrics.render().contains(&line)
         };
         assert!(["a.test", "b.test", "other", UNKNOWN_HOST].into_iter().all(counted));
@@ -351,7 +353,12 @@ mod tests {
     fn there_need_not_be_any() {
         let metrics = Metrics::new();
         let all = metrics.histogram("all", "All.", [], LATENCY_BUCKETS).cell([]);
-        HostMeters::new(Families::new(&metrics, 0), "a.test").count(200, (0, 0), Duration::ZERO, &all);
+        HostMeters::new(Families::new(&metrics, 0), "a.test").count(
+            200,
+            (0, 0),
+            Duration::ZERO,
+            &all,
+        );
         let text = metrics.render();
         assert!(!text.contains("duration_seconds_count{host") && text.contains("all_count 1\n"));
     }

@@ -120,7 +120,9 @@ impl Refusal {
     /// What the log is told.
     fn cause(&self) -> String {
         match self {
-            Self::BadGateway(error) | Self::TimedOut(error) | Self::OutOfReach(error) => chain(error),
+            Self::BadGateway(error) | Self::TimedOut(error) | Self::OutOfReach(error) => {
+                chain(error)
+            }
             Self::BrokenBody(error) => chain(&**error),
             Self::BadRequest(why) => format!("bad request: {why}"),
             Self::ForeignGate(field) => {

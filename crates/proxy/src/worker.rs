@@ -57,7 +57,8 @@ pub(crate) struct Parts {
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let Parts { settings, tables, tls, meters, access, time, tasks, clients, https_port } = parts;
+        let Parts { settings, tables, tls, meters, access, time, tasks, clients, https_port } =
+            parts;
         Rc::new(Self {
             // Idle upstream connections are nobody's request: the drain does not wait for them.
             upstreams: Upstreams::new(settings.upstream.clone(), Tasks::new()),

@@ -285,7 +285,8 @@ mod tests {
     fn what_is_observed_in_two_is_in_both() {
         const OTHERS: &[f64] = &[0.2];
         let metrics = Metrics::new();
-        let [one, two] = ["one", "two"].map(|name| metrics.histogram(name, "X.", [], LATENCY_BUCKETS));
+        let [one, two] =
+            ["one", "two"].map(|name| metrics.histogram(name, "X.", [], LATENCY_BUCKETS));
         let (one, two) = (one.cell([]), two.cell([]));
         let three = metrics.histogram("three", "X.", [], OTHERS).cell([]);
         one.observe_in_both(&two, Duration::from_millis(100));

@@ -98,10 +98,7 @@ fn authority(upstream: &Upstream, tls: UpstreamTls) -> HeaderValue {
 impl PartialEq for Endpoint {
     fn eq(&self, other: &Self) -> bool {
         let same = |a: &Inner, b: &Inner| {
-            a.hash == b.hash
-                && a.upstream == b.upstream
-                && a.tls == b.tls
-                && a.preface == b.preface
+            a.hash == b.hash && a.upstream == b.upstream && a.tls == b.tls && a.preface == b.preface
         };
         Arc::ptr_eq(&self.0, &other.0) || same(&self.0, &other.0)
     }

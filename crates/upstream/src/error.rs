@@ -85,10 +85,7 @@ impl Error {
     /// Whether the same [`Outgoing`](crate::Outgoing) may be sent to another endpoint: no connection came about,
     /// nothing was done that a repetition could do twice, and the body is all there.
     pub fn may_try_elsewhere(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::OutOfReach { .. }
-        )
+        matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::OutOfReach { .. })
     }
 
     /// A caller's mistake: this request went out before.

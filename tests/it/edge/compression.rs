@@ -63,7 +63,11 @@ async fn a_client_gets_the_coding_it_likes_best() {
             let told = Curl::new(&system.proxies[0]).with(&["-H", &accept, "--head"]);
             let told = told.get(&address).await;
             for field in ["content-encoding", "content-length", "vary", "etag", "accept-ranges"] {
-                assert_eq!(header(&told, field), header(&raw, field), "{field} of HEAD, {accepted}");
+                assert_eq!(
+                    header(&told, field),
+                    header(&raw, field),
+                    "{field} of HEAD, {accepted}"
+                );
             }
         }
     }
@@ -88,7 +92,8 @@ async fn what_is_not_to_be_compressed_is_not() {
         assert_eq!(answer.body.len(), 4400, "{fields}");
         assert_eq!(header(&answer, "vary"), None, "{fields}");
     }
-    let small = Fixed::start("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nok");
+    let small =
+        Fixed::start("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nok");
     set(&system, "app.localhost", json!({"upstreams": [small.addr()], "compress": true})).await;
     assert_eq!(ask(&system, &accept).await.body, b"ok");
     let part = Fixed::start(

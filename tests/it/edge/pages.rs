@@ -32,7 +32,10 @@ async fn the_gateways_own_errors_have_the_operators_pages() {
     set(&system, "app.localhost", rules.clone()).await;
     let page = ask(&system, "/", &READS_HTML).await;
     let id = header(&page, "x-request-id").unwrap().to_owned();
-    assert_eq!((page.status, header(&page, "content-type")), (502, Some("text/html; charset=utf-8")));
+    assert_eq!(
+        (page.status, header(&page, "content-type")),
+        (502, Some("text/html; charset=utf-8"))
+    );
     assert_eq!(text(&page), format!("<h1>502 Bad Gateway</h1><p>app.localhost {id}</p>"));
     assert_eq!(header(&page, "cache-control"), Some("no-store"));
     let told = ask(&system, "/", &["-H", "accept: text/html", "--head"]).await;

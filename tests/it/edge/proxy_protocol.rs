@@ -26,10 +26,11 @@ async fn haproxy(dir: &Path, system: &System, option: &str) -> (Front, Process) 
     let part = |name, at: SocketAddr, to: SocketAddr| {
         format!("listen {name}\n  bind {at}\n  server proxy {to} source 127.0.0.1 {option}\n")
     };
-    let text = "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
-        .to_owned()
-        + &part("plain", http, front.http)
-        + &part("tls", https, front.https);
+    let text =
+        "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
+            .to_owned()
+            + &part("plain", http, front.http)
+            + &part("tls", https, front.https);
     let file = dir.join("haproxy.cfg");
     std::fs::write(&file, text).unwrap();
     let mut command = Command::new("haproxy");
@@ -54,7 +55,11 @@ async fn a_proxy_before_us_says_whose_a_connection_is() {
         for address in ["http://app.localhost/who", "https://app.localhost/who"] {
             let answer = from("127.0.0.7").get(address).await;
             let told: Value = serde_json::from_slice(&answer.body).unwrap();
-            assert_eq!(told["headers"]["x-forwarded-for"], json!(["127.0.0.7"]), "{option}: {told}");
+            assert_eq!(
+                told["headers"]["x-forwarded-for"],
+                json!(["127.0.0.7"]),
+                "{option}: {told}"
+            );
             assert_eq!(from("127.0.0.8").get(address).await.status, 403, "{option}");
         }
     }
@@ -84,7 +89,8 @@ async fn a_header_must_come_from_these_and_from_nobody_else() {
         stream.write_all(bytes.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         // Closed with bytes unread it is reset.
-        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed");
+        let _ =
+            tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed");
         String::from_utf8(answer).unwrap()
     };
     let line = "PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n";
@@ -92,7 +98,9 @@ async fn a_header_must_come_from_these_and_from_nobody_else() {
     assert!(app.heads()[0].to_lowercase().contains("x-forwarded-for: 203.0.113.9"));
     assert!(send(format!("PROXY UNKNOWN\r\n{request}")).await.starts_with("HTTP/1.1 200"));
     assert!(app.heads()[1].to_lowercase().contains("x-forwarded-for: 127.0.0.1"));
-    for wrong in [request.to_owned(), format!("PROXY TCP4 1\r\n{request}"), "PROXY TCP4 20".to_owned()] {
+    for wrong in
+        [request.to_owned(), format!("PROXY TCP4 1\r\n{request}"), "PROXY TCP4 20".to_owned()]
+    {
         assert_eq!(send(wrong.clone()).await, "", "{wrong}");
     }
     assert!(Curl::new(front).try_get("https://app.localhost/").await.is_err());

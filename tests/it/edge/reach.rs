@@ -23,7 +23,10 @@ async fn nothing_is_sent_to_the_machines_own_administration() {
     set(&system, "app.localhost", json!({"routes": route})).await;
     assert_eq!(Curl::new(proxy).get(&url("/admin/livez")).await.status, 502);
     let (_, metrics) = proxy.admin("/metrics").await;
-    assert!(metrics.contains("gatewright_upstream_errors_total{kind=\"out_of_reach\"} 3\n"), "{metrics}");
+    assert!(
+        metrics.contains("gatewright_upstream_errors_total{kind=\"out_of_reach\"} 3\n"),
+        "{metrics}"
+    );
     let log = testkit::until("the log", std::time::Duration::from_secs(10), async || {
         let log = proxy.process.stdout();
         log.contains("/admin/livez").then_some(log)
@@ -43,12 +46,16 @@ async fn the_api_refuses_what_it_knows() {
     let _turn = shared().await;
     let up = Up::start().await;
     let own = [up.admin.to_string(), up.api_addr.to_string()];
-    let metadata = ["169.254.169.254:80", "[fe80::1]:80", "100.100.100.200:80", "[fd00:ec2::254]:80"];
+    let metadata =
+        ["169.254.169.254:80", "[fe80::1]:80", "100.100.100.200:80", "[fd00:ec2::254]:80"];
     for upstream in own.iter().map(String::as_str).chain(metadata) {
         let wrong = json!({"host": "app.localhost", "upstreams": ["127.0.0.1:9", upstream]});
         let told = up.api.post("/api/host", &wrong).await.expect(422);
         assert_eq!(told["errors"][0]["pointer"], "/upstreams/1", "{told}");
-        assert!(told["errors"][0]["detail"].as_str().unwrap().contains("ALLOW_UPSTREAMS"), "{told}");
+        assert!(
+            told["errors"][0]["detail"].as_str().unwrap().contains("ALLOW_UPSTREAMS"),
+            "{told}"
+        );
     }
     let route = json!([{"path": "/a", "upstreams": ["169.254.169.254:80"]}]);
     let wrong = json!({"host": "app.localhost", "routes": route});

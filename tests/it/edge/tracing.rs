@@ -14,7 +14,8 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 fn seen(app: &Fixed, field: &str) -> Option<String> {
     let head = app.heads().pop().unwrap();
     let lines = head.lines().map(str::to_lowercase);
-    let mut values = lines.filter_map(|line| Some(line.strip_prefix(&format!("{field}: "))?.to_owned()));
+    let mut values =
+        lines.filter_map(|line| Some(line.strip_prefix(&format!("{field}: "))?.to_owned()));
     values.next()
 }
 

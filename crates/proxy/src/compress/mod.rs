@@ -173,12 +173,16 @@ mod tests {
         ]);
         depends_on_codings(&mut headers);
         describe(&mut headers, Coding::Gzip);
-        let mut want = map(&[("content-encoding", "gzip"), ("etag", "W/\"x\""), ("vary", "Origin")]);
+        let mut want =
+            map(&[("content-encoding", "gzip"), ("etag", "W/\"x\""), ("vary", "Origin")]);
         want.append(VARY, HeaderValue::from_static("accept-encoding"));
         assert_eq!(headers, want);
         let mut weak = map(&[("etag", "W/\"x\""), ("vary", "a, Accept-Encoding")]);
         depends_on_codings(&mut weak);
         describe(&mut weak, Coding::Brotli);
-        assert_eq!((&weak["etag"], weak.get_all(VARY).iter().count()), (&"W/\"x\"".parse().unwrap(), 1));
+        assert_eq!(
+            (&weak["etag"], weak.get_all(VARY).iter().count()),
+            (&"W/\"x\"".parse().unwrap(), 1)
+        );
     }
 }

@@ -75,7 +75,9 @@ impl Connector {
     /// looked.
     async fn dial_address(&self, address: SocketAddr) -> io::Result<TcpStream> {
         match self.reach.refuses(address, is_ours) {
-            Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, Refused(address, why))),
+            Some(why) => {
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, Refused(address, why)))
+            }
             None => TcpStream::connect(address).await,
         }
     }
@@ -143,7 +145,10 @@ mod tests {
             let upstream = format!("{host}:{port}").parse().unwrap();
             let refused = connector.connect(&Endpoint::new(upstream, UpstreamTls::Off)).await;
             let error = refused.unwrap_err();
-            assert!(matches!(&error, Error::OutOfReach { why: OutOfReach::Own, .. }), "{host}: {error}");
+            assert!(
+                matches!(&error, Error::OutOfReach { why: OutOfReach::Own, .. }),
+                "{host}: {error}"
+            );
             assert!(error.may_try_elsewhere());
         }
         let metadata = Endpoint::new("169.254.169.254:80".parse().unwrap(), UpstreamTls::Off);
