@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use testkit::{App, Curl, Fetched, RawOrigin, System, shared};
 
 /// An app that gives one answer to everything and remembers the heads of what it was asked.
-struct Fixed {
+pub(crate) struct Fixed {
     origin: RawOrigin,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Fixed {
-    fn start(answer: impl Into<String>) -> Self {
+    pub(crate) fn start(answer: impl Into<String>) -> Self {
         let (answer, heads) = (answer.into(), Arc::<Mutex<Vec<String>>>::default());
         let seen = heads.clone();
         let origin = RawOrigin::start(move |mut conversation| {
@@ -30,25 +30,25 @@ impl Fixed {
         Self { origin, heads }
     }
 
-    fn ok() -> Self {
+    pub(crate) fn ok() -> Self {
         Self::start("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
     }
 
-    fn addr(&self) -> String {
+    pub(crate) fn addr(&self) -> String {
         self.origin.addr().to_string()
     }
 
-    fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
 }
 
-fn header<'a>(answer: &'a Fetched, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(answer: &'a Fetched, name: &str) -> Option<&'a str> {
     answer.headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// Makes or replaces a host that serves plain HTTP, and waits until every proxy runs it.
-async fn set(system: &System, host: &str, rules: Value) {
+pub(crate) async fn set(system: &System, host: &str, rules: Value) {
     let mut record = json!({"host": host, "force_https": false});
     let members = record.as_object_mut().unwrap();
     members.extend(rules.as_object().unwrap().clone());
@@ -62,7 +62,7 @@ async fn set(system: &System, host: &str, rules: Value) {
     assert_eq!(answer["applied"], true, "{answer}");
 }
 
-fn url(path: &str) -> String {
+pub(crate) fn url(path: &str) -> String {
     format!("http://app.localhost{path}")
 }
 

@@ -23,6 +23,7 @@ mod cli_certificates;
 mod docs;
 mod drain;
 mod durability;
+mod edge;
 mod fleet;
 mod gateway;
 mod history;

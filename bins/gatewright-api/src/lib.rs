@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use api::LookupSocket;
 use config::{ApiSettings, Listen, StoreUrl};
-use control::{Bootstrap, Control, Cost, Lifecycle};
+use control::{Bootstrap, Control, Cost, Lifecycle, Reach};
 use futures_util::future::BoxFuture;
 use runtime::{Clock, Shutdown, Tasks};
 use store::{Backend, EmbeddedBackend, Sealer, Store};
@@ -123,6 +123,11 @@ impl Api {
             .keeping_history(settings.history_entries);
         let control = Control::new(store, shared.clock.clone(), Cost::default())
             .map_err(|error| anyhow!("{error:?}"))?;
+        let own = settings.own_listeners.iter().filter_map(|listener| match listener {
+            Listen::Address(address) => Some(*address),
+            Listen::Inherited(_) => None,
+        });
+        control.keeps_within(Reach::new(own.collect(), settings.allow_upstreams.clone()));
         let listener = listen(&settings.listen)
             .await
             .with_context(|| format!("can't listen on {} (API_LISTEN)", settings.listen))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use config::{AccessLogFormat, Exchange, ProxySettings};
 use http::StatusCode;
-use proxy::ExchangeKind;
+use proxy::{ExchangeKind, Reach};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use telemetry::{AccessFormat, AccessSettings, AccessTarget};
@@ -23,9 +23,14 @@ pub(crate) fn proxy(settings: &ProxySettings) -> anyhow::Result<proxy::Settings>
         admin: listeners(settings.admin.as_slice())?.into_iter().next(),
         workers: settings.workers,
         trusted_proxies: settings.trusted_proxies.iter().copied().collect(),
+        proxy_protocol_from: settings.proxy_protocol_from.iter().copied().collect(),
+        begins_traces: settings.begins_traces,
+        host_histograms: settings.metrics_host_histograms,
         unknown_host_status: StatusCode::from_u16(settings.unknown_host_status)?,
         ..proxy::Settings::default()
     };
+    out.limits.connections_per_client = settings.max_connections_per_client;
+    out.upstream.reach = reach(settings);
     out.timeouts.header = settings.header_timeout;
     out.timeouts.idle = settings.idle_timeout;
     out.drain.lame_duck = settings.lame_duck;
@@ -41,6 +46,17 @@ pub(crate) fn proxy(settings: &ProxySettings) -> anyhow::Result<proxy::Settings>
             .with_context(|| format!("UPSTREAM_ROOT_CA {} can't be used", path.display()))?;
     }
     Ok(out)
+}
+
+/// Where upstreams may not be: where this machine is administered. A port that another process took from the service manager
+/// is not known here.
+fn reach(settings: &ProxySettings) -> Reach {
+    let own = settings.admin.iter().chain(&settings.api_listen);
+    let own = own.filter_map(|listen| match listen {
+        config::Listen::Address(address) => Some(*address),
+        config::Listen::Inherited(_) => None,
+    });
+    Reach::new(own.collect(), settings.allow_upstreams.clone())
 }
 
 /// The access log's settings.
@@ -107,6 +123,13 @@ mod tests {
             "--upstream-idle-timeout=0s",
             "--drain-timeout=7s",
             "--trusted-proxies=10.0.0.0/8",
+            "--proxy-protocol-from=192.0.2.1",
+            "--max-connections-per-client=9",
+            "--trace-context=generate",
+            "--metrics-host-histograms=3",
+            "--proxy-admin-listen=127.0.0.1:9999",
+            "--api-listen=127.0.0.1:3333",
+            "--allow-upstreams=169.254.0.0/24",
         ]);
         let proxy = proxy(&settings).unwrap();
         assert_eq!((proxy.http.len(), proxy.https.len()), (1, 1));
@@ -114,6 +137,13 @@ mod tests {
         assert_eq!(proxy.upstream.idle_timeout, None);
         assert_eq!(proxy.drain.deadline, Duration::from_secs(7));
         assert!(proxy.trusted_proxies.contains([10, 1, 2, 3].into()));
+        assert!(proxy.proxy_protocol_from.contains([192, 0, 2, 1].into()));
+        assert!(proxy.begins_traces);
+        assert_eq!((proxy.limits.connections_per_client, proxy.host_histograms), (9, 3));
+        let refuses =
+            |address: &str| proxy.upstream.reach.refuses(address.parse().unwrap(), |_| false);
+        assert!(refuses("127.0.0.1:9999").is_some() && refuses("127.0.0.1:3333").is_some());
+        assert!(refuses("169.254.1.1:80").is_some() && refuses("169.254.0.1:80").is_none());
         assert_eq!(access_log(&settings).target, AccessTarget::Stdout);
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use model::{Secret, Username};
+use model::{Allowed, Secret, Username};
 
 use crate::acme::{self, AcmeCa, AcmeChallenge, AcmeKey};
 use crate::reader::Reader;
@@ -96,10 +96,22 @@ pub struct ProxySettings {
     pub https_public_port: Option<NonZeroU16>,
     /// Where health and metrics are served.
     pub admin: Option<Listen>,
+    /// Where the REST API is served on this machine, if that is known.
+    pub api_listen: Option<Listen>,
     /// Threads that serve.
     pub workers: usize,
     /// Peers whose forwarded headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers that say whose a connection is.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Connections of one client at a time; 0: any number.
+    pub max_connections_per_client: usize,
+    /// What is in reach although it would not be.
+    pub allow_upstreams: Vec<Allowed>,
+    /// Whether a request without a trace begins one.
+    pub begins_traces: bool,
+    /// How many hosts have histograms of their own.
+    pub metrics_host_histograms: usize,
     /// The directories under which shared state may name one to serve, absolute.
     pub static_roots: Vec<PathBuf>,
     /// The status for an unknown host, 400 to 599.
@@ -131,6 +143,10 @@ pub struct ApiSettings {
     pub common: Common,
     /// Where the API is served.
     pub listen: Listen,
+    /// Upstreams that hosts may name although they are out of reach.
+    pub allow_upstreams: Vec<Allowed>,
+    /// Listeners of the administration that no host may lead to: known where there is one machine for all.
+    pub own_listeners: Vec<Listen>,
     /// The first administrator.
     pub admin_user: Username,
     /// The first administrator's password; none: random.
@@ -176,7 +192,10 @@ pub(crate) fn up(read: &mut Reader<'_>) -> Option<UpSettings> {
     let common = common(read);
     let (proxy, api) = (proxy_with(read, common.clone()), api_with(read, common));
     check_listeners(read);
-    Some(UpSettings { proxy: proxy?, api: api? })
+    let (proxy, mut api) = (proxy?, api?);
+    api.own_listeners.extend(proxy.admin.clone());
+    api.own_listeners.push(api.listen.clone());
+    Some(UpSettings { proxy, api })
 }
 
 // In the functions below everything is read before the first `?`, so that every mistake is found.
@@ -232,8 +251,19 @@ fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySett
     let https = read.list("HTTPS_LISTEN", values::listen);
     let https_public_port = read.optional("HTTPS_PUBLIC_PORT", values::port);
     let admin = read.optional("PROXY_ADMIN_LISTEN", values::listen);
+    // By default an API on this machine is no more likely than an app in its place.
+    let api_listen = read.optional("API_LISTEN", values::listen);
+    let api_listen = match read.program {
+        Program::Up => api_listen,
+        _ => api_listen.filter(|_| !read.is_default("API_LISTEN")),
+    };
     let workers = read.value("WORKERS", values::workers);
     let trusted_proxies = read.list("TRUSTED_PROXIES", values::networks);
+    let proxy_protocol_from = read.list("PROXY_PROTOCOL_FROM", values::networks);
+    let max_connections_per_client = read.value("MAX_CONNECTIONS_PER_CLIENT", values::connections);
+    let allow_upstreams = read.list("ALLOW_UPSTREAMS", values::allowed);
+    let begins_traces = read.word("TRACE_CONTEXT", &[("pass", false), ("generate", true)]);
+    let metrics_host_histograms = read.value("METRICS_HOST_HISTOGRAMS", values::graphs);
     let static_roots = read.list("STATIC_ROOTS", values::absolute);
     let unknown_host_status = read.value("UNKNOWN_HOST_STATUS", values::error_status);
     let header_timeout = read.value("HEADER_TIMEOUT", values::positive_duration);
@@ -257,8 +287,14 @@ fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySett
         https,
         https_public_port,
         admin,
+        api_listen,
         workers: workers?,
         trusted_proxies: trusted_proxies.into_iter().flatten().collect(),
+        proxy_protocol_from: proxy_protocol_from.into_iter().flatten().collect(),
+        max_connections_per_client: max_connections_per_client?,
+        allow_upstreams: allow_upstreams.into_iter().flatten().collect(),
+        begins_traces: begins_traces?,
+        metrics_host_histograms: metrics_host_histograms?,
         static_roots,
         unknown_host_status: unknown_host_status?,
         header_timeout: header_timeout?,
@@ -275,6 +311,7 @@ fn proxy_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ProxySett
 
 fn api_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ApiSettings> {
     let listen = read.value("API_LISTEN", values::listen);
+    let allow_upstreams = read.list("ALLOW_UPSTREAMS", values::allowed);
     let admin_user =
         read.value("ADMIN_USER", |text| text.parse::<Username>().map_err(|_| {
             "can't be a user name: 1 to 64 of a-z 0-9 . _ - @, starting with a letter or a digit".to_owned()
@@ -297,6 +334,8 @@ fn api_with(read: &mut Reader<'_>, common: Option<Common>) -> Option<ApiSettings
     Some(ApiSettings {
         common: common?,
         listen: listen?,
+        own_listeners: Vec::new(),
+        allow_upstreams: allow_upstreams.into_iter().flatten().collect(),
         admin_user: admin_user?,
         admin_password,
         history_entries: history_entries?,

@@ -194,9 +194,9 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "API_LISTEN",
         "ADDRESS",
-        API,
+        BOTH,
         Same("127.0.0.1:3000"),
-        "Where the REST API is served, with /livez, /readyz and /metrics.",
+        "Where the REST API is served, with /livez, /readyz and /metrics. A proxy that is told it sends no host's requests there.",
     ),
     setting(
         "LOOKUP_SOCKET",
@@ -293,6 +293,31 @@ pub const SETTINGS: &[Setting] = &[
         Same(""),
         "Peers whose X-Forwarded headers are believed: addresses, networks (10.0.0.0/8), or private_ranges for all \
          private ones. Empty: nobody.",
+    ),
+    setting(
+        "PROXY_PROTOCOL_FROM",
+        "NETWORK,...",
+        PROXY,
+        Same(""),
+        "Peers that say by the PROXY protocol (version 1 or 2) at the beginning of each connection whose it is, on all listeners. \
+         What they say counts as the peer's address for everything else; without it in time the connection is closed. \
+         Nobody else is believed. Addresses, networks, private_ranges.",
+    ),
+    setting(
+        "MAX_CONNECTIONS_PER_CLIENT",
+        "NUMBER|off",
+        PROXY,
+        Same("off"),
+        "How many connections one address may have open at a time, an IPv6 client its /64; more are closed at once. Those of \
+         TRUSTED_PROXIES are not counted.",
+    ),
+    setting(
+        "ALLOW_UPSTREAMS",
+        "NETWORK|ADDRESS:PORT,...",
+        BOTH,
+        Same(""),
+        "Upstreams that are reached although they are link-local, a cloud's metadata service or a listener of the gateway's own \
+         administration. None by default: whoever may edit hosts must not come by what only this machine was meant to reach.",
     ),
     setting(
         "STATIC_ROOTS",
@@ -439,6 +464,22 @@ pub const SETTINGS: &[Setting] = &[
         BOTH,
         Profile { production: "json", development: "text" },
         "How diagnostics look.",
+    ),
+    setting(
+        "TRACE_CONTEXT",
+        "pass|generate",
+        PROXY,
+        Same("pass"),
+        "pass: a request's traceparent and tracestate go on as they came; malformed ones are dropped. generate: a request without \
+         begins a trace, too. The access log names the trace.",
+    ),
+    setting(
+        "METRICS_HOST_HISTOGRAMS",
+        "NUMBER",
+        PROXY,
+        Same("100"),
+        "How many hosts have histograms of their own, of how long requests take and how large answers are: the first that are \
+         asked for. The others are counted together, as other. 0: no histograms by host.",
     ),
     setting(
         "ACCESS_LOG",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use model::Secret;
+use model::{Allowed, Secret};
 
 use crate::AcmeChallenge;
 
@@ -220,6 +220,17 @@ pub(crate) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
         .map_err(|_| "is no address, network (10.0.0.0/8) or private_ranges".to_owned())
 }
 
+/// Where upstreams may be although they are out of reach: what [`networks`] takes, or an address with its port.
+pub(crate) fn allowed(text: &str) -> Result<Vec<Allowed>, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(vec![Allowed::Address(address)]);
+    }
+    let all = networks(text).map_err(|_| {
+        "is no network (169.254.0.0/16), address, private_ranges, or address with its port (127.0.0.1:3000)"
+    })?;
+    Ok(all.into_iter().map(Allowed::Network).collect())
+}
+
 /// A level, or levels by part: `info,proxy=debug`.
 pub(crate) fn log(text: &str) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
@@ -263,6 +274,22 @@ pub(crate) fn entries(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 0..=1_000_000) => Ok(count),
         _ => Err("is no number from 0 to 1000000".to_owned()),
+    }
+}
+
+/// How many connections a client may have; 0: any number.
+pub(crate) fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        _ if text == "off" => Ok(0),
+        Ok(count @ 0..=1_000_000) => Ok(count),
+        _ => Err("is neither off nor a number from 0 to 1000000".to_owned()),
+    }
+}
+
+pub(crate) fn graphs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 0..=10_000) => Ok(count),
+        _ => Err("is no number from 0 to 10000".to_owned()),
     }
 }
 
@@ -349,6 +376,16 @@ mod tests {
         assert_eq!(group_id("root:x:0:\nodd\n", "odd"), None);
         assert_eq!((group("1234"), group("root")), (Ok(1234), Ok(0)));
         assert!(group("no such group").is_err());
+    }
+
+    #[test]
+    fn what_is_allowed_is_a_network_or_a_port() {
+        assert_eq!(allowed("[::1]:80"), Ok(vec![Allowed::Address("[::1]:80".parse().unwrap())]));
+        assert_eq!(allowed("::1"), Ok(vec![Allowed::Network("::1/128".parse().unwrap())]));
+        assert_eq!(allowed("private_ranges").unwrap().len(), 6);
+        assert!(allowed("app:80").unwrap_err().contains("127.0.0.1:3000"));
+        assert_eq!((connections("off"), connections("7")), (Ok(0), Ok(7)));
+        assert!(connections("-1").is_err() && graphs("10001").is_err());
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auth::Permission;
 use http::{HeaderMap, Method, Uri};
-use model::{BalancePolicy, Host, Hostname, Upstream};
+use model::{BalancePolicy, Host, HostRules, Hostname, ProxyProtocol, Upstream};
 use policy::limit::Limiter;
 use policy::{Answer, Behind, Compiled, Facts, Outcome, State, Step, Verified};
 
@@ -127,7 +127,10 @@ fn decide(host: &Host, name: &str, asked: &Imagined, explained: &mut Explanation
     (explained.outcome, explained.status) = match decision.outcome {
         Outcome::Answer(answer) => (told(&answer), Some(answer.status().as_u16())),
         Outcome::Check(attempt) => (format!("the password of {:?} decides", attempt.name()), None),
-        Outcome::Go(target) => (gone(host, target.target, &target.path), None),
+        Outcome::Go(target) => {
+            let gone = gone(host, target.target, &target.path);
+            (gone + &besides(host.rules(), target.target), None)
+        }
     };
 }
 
@@ -138,6 +141,24 @@ fn told(answer: &Answer) -> String {
         }
         answer => format!("{} by the gateway", answer.status()),
     }
+}
+
+/// What else becomes of its answer, and how it gets there.
+fn besides(rules: &HostRules, behind: &Behind) -> String {
+    let mut besides = String::new();
+    if let (Some(version), Behind::Upstreams(_)) = (rules.upstream_proxy_protocol, behind) {
+        let version = if version == ProxyProtocol::V1 { 1 } else { 2 };
+        besides += &format!("; the connection begins with the PROXY protocol, version {version}");
+    }
+    if rules.compress {
+        besides += "; the answer is compressed where the client takes it and it is worth it";
+    }
+    if let Some(rules) = &rules.error_pages {
+        let pages: Vec<_> = rules.pages.keys().map(String::as_str).collect();
+        let whose = if rules.intercept { " and of the app" } else { "" };
+        besides += &format!("; errors of the gateway{whose} have pages for {}", pages.join(", "));
+    }
+    besides
 }
 
 fn gone(host: &Host, behind: &Behind, path: &str) -> String {

@@ -152,7 +152,7 @@ impl Hosts<'_> {
         host.created_by = Some(actor.username().clone());
         host.created_at = now;
         host.updated_at = now;
-        check(&host)?;
+        self.check(&host)?;
         let exists = || Error::Exists(Subject::host(&host.pattern));
         if self.0.store().get::<Host>(host.pattern.as_str()).await?.is_some() {
             return Err(exists());
@@ -257,7 +257,7 @@ impl Hosts<'_> {
             change(HostSpec::of(&host))?.apply_to(&mut host);
             self.hash_passwords(&mut host, before.as_deref()).await?;
             host.updated_at = self.0.now();
-            check(&host)?;
+            self.check(&host)?;
             if conditions.dry_run {
                 return self.tried(host).await;
             }
@@ -296,6 +296,27 @@ impl Hosts<'_> {
                 }
             }
         }
+        if errors.is_empty() { Ok(()) } else { Err(Error::Invalid { errors }) }
+    }
+
+    /// As [`check`], and that proxies are to send nothing where they would refuse to. What a name stands for is theirs to see.
+    fn check(&self, host: &Host) -> Result<(), Error> {
+        check(host)?;
+        let rules = host.rules();
+        let of_routes = rules.routes.iter().enumerate().flat_map(|(number, route)| {
+            let place = move |index| format!("/routes/{number}/upstreams/{index}");
+            route.upstreams.iter().enumerate().map(move |(index, it)| (place(index), it))
+        });
+        let own = host.upstreams.iter().enumerate();
+        let own = own.map(|(index, it)| (format!("/upstreams/{index}"), it));
+        let reach = self.0.reach();
+        let errors: Vec<_> = own
+            .chain(of_routes)
+            .filter_map(|(place, upstream)| {
+                let why = reach.refuses(upstream.socket_addr()?, |_| false)?;
+                Some(FieldError::new(place, format!("{upstream} {why}")))
+            })
+            .collect();
         if errors.is_empty() { Ok(()) } else { Err(Error::Invalid { errors }) }
     }
 

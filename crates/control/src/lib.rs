@@ -63,6 +63,7 @@ use std::time::Duration;
 
 use auth::Token;
 pub use auth::{Cost, check_password};
+pub use model::Reach;
 use model::{Revision, Timestamp};
 pub use policy::Step;
 pub use runtime::TaskStatus;
@@ -119,6 +120,8 @@ struct Inner {
     issuance: Activator,
     zones: Activator,
     failures: OnceLock<CounterFamily<1>>,
+    /// Where hosts may not lead.
+    reach: OnceLock<Reach>,
 }
 
 impl Control {
@@ -140,7 +143,17 @@ impl Control {
             issuance: Activator::new(),
             zones: Activator::new(),
             failures: OnceLock::new(),
+            reach: OnceLock::new(),
         })))
+    }
+
+    /// Refuses hosts whose upstreams are out of this reach, instead of the one without listeners of our own. Counts once.
+    pub fn keeps_within(&self, reach: Reach) {
+        let _ = self.0.reach.set(reach);
+    }
+
+    fn reach(&self) -> &Reach {
+        self.0.reach.get_or_init(Reach::default)
     }
 
     /// The use cases about hosts.

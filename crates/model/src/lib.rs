@@ -24,6 +24,7 @@ mod balance;
 mod cert;
 mod host;
 mod name;
+mod reach;
 mod revision;
 mod rules;
 mod secret;
@@ -37,10 +38,11 @@ pub use balance::{
 pub use cert::{CertRecord, CertSource, CertStatus, CertWanted, Challenge};
 pub use host::{CertificateMode, Host, Upstream, UpstreamError, UpstreamHost, UpstreamTls};
 pub use name::{HostPattern, Hostname, Label, NameError, is_local_name, normalise_host};
+pub use reach::{Allowed, OutOfReach, Reach};
 pub use revision::{ETag, Epoch, Revision, RevisionError};
 pub use rules::{
-    BasicAuthRules, DirectoryRules, HeaderRules, HostRules, HstsRules, LimitRules,
-    MaintenanceRules, PathRoute, RateRules, RedirectRules,
+    BasicAuthRules, DirectoryRules, ErrorPageRules, HeaderRules, HostRules, HstsRules, LimitRules,
+    MaintenanceRules, PathRoute, ProxyProtocol, RateRules, RedirectRules,
 };
 pub use secret::Secret;
 pub use timestamp::Timestamp;

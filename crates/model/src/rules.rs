@@ -66,6 +66,12 @@ pub struct HostRules {
     /// When an upstream that keeps failing is not asked any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerRules>,
+    /// Whether answers that came uncompressed are compressed for clients that take that.
+    pub compress: bool,
+    /// Pages in the place of ours for what goes wrong.
+    pub error_pages: Option<ErrorPageRules>,
+    /// How upstreams are told whose a connection is, before anything else is sent.
+    pub upstream_proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Default for HostRules {
@@ -89,6 +95,9 @@ impl Default for HostRules {
             balance: BalanceRules::default(),
             health: None,
             breaker: None,
+            compress: false,
+            error_pages: None,
+            upstream_proxy_protocol: None,
         }
     }
 }
@@ -231,6 +240,28 @@ pub struct LimitRules {
     /// How long they wait; 5 s if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_timeout: Option<Span>,
+}
+
+/// Pages for what goes wrong, for clients that read HTML.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ErrorPageRules {
+    /// HTML by the status that it is for: `404`, or `5xx` for all that have no page of their own.
+    pub pages: BTreeMap<String, String>,
+    /// Whether they also take the place of an app's own answers that are errors, but for those with data in them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub intercept: bool,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// Changes to the fields of a message, done in this order: removed, set, added.

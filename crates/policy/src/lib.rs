@@ -50,6 +50,7 @@ mod balance;
 mod basic;
 mod decide;
 pub mod limit;
+mod pages;
 mod redirect;
 mod route;
 mod rules;
@@ -61,6 +62,7 @@ pub use decide::{
     Answer, Canonical, Decision, Facts, HostPolicy, Live, Maintenance, Outcome, State, Target,
     decide, resume,
 };
+pub use pages::{About, Pages};
 pub use redirect::Redirect;
 pub use route::{Found, Route, Routes, is_ambiguous};
 pub use rules::{Behind, Compiled, Fault, Headers, compile};
@@ -95,6 +97,14 @@ pub enum Error {
     Redirect {
         /// As given.
         to: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// Mend the page.
+    #[error("the error page for \"{status}\" {why}")]
+    Page {
+        /// As given.
+        status: String,
         /// What is wrong.
         why: &'static str,
     },

@@ -12,7 +12,7 @@ use rewrite::{Change, Frames, Hsts, Operations, Security};
 
 use crate::limit::{By, Rate, Rule};
 use crate::{
-    Access, BasicAuth, Canonical, HostPolicy, Maintenance, Networks, Redirect, Route, Routes,
+    Access, BasicAuth, Canonical, HostPolicy, Maintenance, Networks, Pages, Redirect, Route, Routes,
     balance,
 };
 
@@ -23,6 +23,8 @@ pub struct Compiled {
     pub policy: HostPolicy<Behind>,
     /// What is changed in the heads of messages.
     pub headers: Headers,
+    /// The operator's pages for what goes wrong.
+    pub pages: Pages,
 }
 
 /// What stands behind a path, as the record names it.
@@ -89,7 +91,8 @@ pub fn compile(host: &Host) -> Result<Compiled, Vec<Fault>> {
         security: security(rules, &mut faults),
     };
     balance::check(host, &mut faults);
-    if faults.0.is_empty() { Ok(Compiled { policy, headers }) } else { Err(faults.0) }
+    let pages = pages(rules, &mut faults);
+    if faults.0.is_empty() { Ok(Compiled { policy, headers, pages }) } else { Err(faults.0) }
 }
 
 #[derive(Default)]
@@ -214,6 +217,20 @@ fn operations(rules: &HeaderRules, pointer: &str, faults: &mut Faults) -> Operat
     faults.take(pointer, Operations::new(remove.chain(set).chain(add))).unwrap_or_default()
 }
 
+fn pages(rules: &HostRules, faults: &mut Faults) -> Pages {
+    let mut pages = Pages::default();
+    let given = rules.error_pages.iter().flat_map(|rules| &rules.pages);
+    for (status, text) in given {
+        // RFC 6901 §3.
+        let member = status.replace('~', "~0").replace('/', "~1");
+        faults.take(&format!("/error_pages/pages/{member}"), pages.add(status, text));
+    }
+    if rules.error_pages.is_some() && rules.error_pages.iter().all(|rules| rules.pages.is_empty()) {
+        faults.add("/error_pages/pages", "must have a page: {\"404\": \"<h1>{status}</h1>\"}");
+    }
+    pages
+}
+
 fn security(rules: &HostRules, faults: &mut Faults) -> Security {
     let mut security = Security::new();
     if rules.security_headers {
@@ -250,7 +267,7 @@ mod tests {
             "rate_limit":[{"requests":0},{"requests":1,"by":"sun"},{"name":"n","requests":1},{"name":"n","requests":2}],
             "basic_auth":{"users":{"ann":"plain"}},"static":{"root":"srv"},
             "routes":[{"path":"api","upstreams":["127.0.0.1:1"]},{"path":"/a"},{"path":"/b","static":{"root":"/x/../y"}}],
-            "request_headers":{"set":{"host":"x"}},"response_headers":{"add":{"x":"\n"}}}"#,
+            "request_headers":{"set":{"host":"x"}},"response_headers":{"add":{"x":"\n"}},"error_pages":{"pages":{"200":"x","404":"x"}}}"#,
         );
         let faults = compile(&host).unwrap_err();
         let places: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
@@ -271,10 +288,11 @@ mod tests {
             "/request_headers",
             "/response_headers",
             "/hsts",
+            "/error_pages/pages/200",
         ] {
             assert!(places.contains(&place), "{place} of {places:?}");
         }
-        assert_eq!(places.len(), 16, "{faults:?}");
+        assert_eq!(places.len(), 17, "{faults:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use upstream::{BoxError, UpBody};
 
+use crate::compress::Compressed;
 use crate::conn::Conn;
 use crate::gauge::Flow;
 use crate::incoming::Incoming;
@@ -28,6 +29,48 @@ pub(crate) enum Source {
     Page(Bytes),
     Upstream(UpBody),
     File(static_files::Body),
+    Compressed(Box<Compressed>),
+}
+
+impl Source {
+    /// The next piece.
+    pub(crate) fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, upstream::Error>>> {
+        match self {
+            Self::Nothing => Poll::Ready(None),
+            Self::Page(page) if page.is_empty() => Poll::Ready(None),
+            Self::Page(page) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(page))))),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::File(body) => Pin::new(body).poll_frame(cx).map_err(|source| {
+                let source = source.into();
+                upstream::Error::RequestBody { source }
+            }),
+            Self::Compressed(body) => body.poll(cx),
+        }
+    }
+
+    /// Whether nothing follows.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Page(page) => page.is_empty(),
+            Self::Upstream(body) => body.is_end_stream(),
+            Self::File(body) => body.is_end_stream(),
+            Self::Compressed(body) => body.is_over(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Nothing => SizeHint::with_exact(0),
+            Self::Page(page) => SizeHint::with_exact(page.len() as u64),
+            Self::Upstream(body) => body.size_hint(),
+            Self::File(body) => body.size_hint(),
+            Self::Compressed(_) => SizeHint::default(),
+        }
+    }
 }
 
 impl Reply {
@@ -73,16 +116,7 @@ impl Body for Reply {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let polled = match &mut self.source {
-            Source::Nothing => Poll::Ready(None),
-            Source::Page(page) if page.is_empty() => Poll::Ready(None),
-            Source::Page(page) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(page))))),
-            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
-            Source::File(body) => Pin::new(body).poll_frame(cx).map_err(|source| {
-                let source = source.into();
-                upstream::Error::RequestBody { source }
-            }),
-        };
+        let polled = self.source.poll_source(cx);
         let Poll::Ready(frame) = polled else { return Poll::Pending };
         self.note(frame.as_ref());
         if let Some(Err(error)) = frame {
@@ -95,24 +129,11 @@ impl Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        if self.broken.is_some() {
-            return false;
-        }
-        match &self.source {
-            Source::Nothing => true,
-            Source::Page(page) => page.is_empty(),
-            Source::Upstream(body) => body.is_end_stream(),
-            Source::File(body) => body.is_end_stream(),
-        }
+        self.broken.is_none() && self.source.is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Nothing => SizeHint::with_exact(0),
-            Source::Page(page) => SizeHint::with_exact(page.len() as u64),
-            Source::Upstream(body) => body.size_hint(),
-            Source::File(body) => body.size_hint(),
-        }
+        self.source.size_hint()
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Hostname;
+use proxy_protocol::{Addresses, Version, write};
 use rewrite::{Peer, Scheme};
 use rustls::server::ClientHello;
 use rustls::{ProtocolVersion, ServerConfig, SupportedCipherSuite};
@@ -28,13 +29,22 @@ use crate::{Settings, http1, http2};
 /// What the requests of one connection share.
 pub(crate) struct Conn {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) remote: SocketAddr,
+    pub(crate) ends: Ends,
     pub(crate) peer: Peer,
     pub(crate) tls: Option<Tls>,
     pub(crate) pulse: Rc<Pulse>,
     pub(crate) last_match: RefCell<Option<Rc<Matched>>>,
     /// What follows once the answer `101` is out.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
+}
+
+/// The two ends of a connection, of the one that a proxy before us accepted if that tells them.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    /// The client's.
+    pub(crate) remote: SocketAddr,
+    /// Where it connected to.
+    pub(crate) local: Option<SocketAddr>,
 }
 
 /// What a TLS handshake settled.
@@ -46,6 +56,12 @@ pub(crate) struct Tls {
 }
 
 impl Conn {
+    /// What tells an upstream whose the connection is; `None` when its own end is not known.
+    pub(crate) fn tells(&self, version: Version) -> Option<Vec<u8>> {
+        let Ends { remote: source, local } = self.ends;
+        Some(write(version, &Addresses { source, destination: local? }))
+    }
+
     pub(crate) fn scheme(&self) -> Scheme {
         if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
@@ -68,12 +84,12 @@ impl Tls {
 }
 
 /// Serves a connection without TLS to its end.
-pub(crate) async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
-    serve_http1(worker, Stream::Plain(stream), remote, None).await;
+pub(crate) async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, ends: Ends) {
+    serve_http1(worker, Stream::Plain(stream), ends, None).await;
 }
 
 /// Serves a connection with TLS to its end.
-pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, remote: SocketAddr) {
+pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, ends: Ends) {
     let handshake = Box::pin(handshake(&worker, stream));
     let (result, done) = match handshake.await {
         Ok(Shaken::Client(stream, tls)) => ("ok", Some((stream, tls))),
@@ -83,28 +99,23 @@ pub(crate) async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, remote: Soc
     worker.meters.handshakes.with([result], Counter::inc);
     let Some((stream, tls)) = done else { return };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        serve_http2(worker, stream, remote, tls).await;
+        serve_http2(worker, stream, ends, tls).await;
     } else {
-        serve_http1(worker, Stream::Tls(Box::new(stream)), remote, Some(tls)).await;
+        serve_http1(worker, Stream::Tls(Box::new(stream)), ends, Some(tls)).await;
     }
 }
 
-async fn serve_http1(worker: Rc<Worker>, stream: Stream, remote: SocketAddr, tls: Option<Tls>) {
+async fn serve_http1(worker: Rc<Worker>, stream: Stream, ends: Ends, tls: Option<Tls>) {
     let pulse = pulse(&worker, true);
     let io = Metered::new(stream, pulse.clone(), worker.time.clone());
-    let conn = conn(worker, remote, tls, pulse);
+    let conn = conn(worker, ends, tls, pulse);
     http1::serve(conn, io).await;
 }
 
-async fn serve_http2(
-    worker: Rc<Worker>,
-    stream: TlsStream<TcpStream>,
-    remote: SocketAddr,
-    tls: Tls,
-) {
+async fn serve_http2(worker: Rc<Worker>, stream: TlsStream<TcpStream>, ends: Ends, tls: Tls) {
     let pulse = pulse(&worker, false);
     let io = Metered::new(stream, pulse.clone(), worker.time.clone());
-    let conn = conn(worker, remote, Some(tls), pulse);
+    let conn = conn(worker, ends, Some(tls), pulse);
     http2::serve(conn, io).await;
 }
 
@@ -113,10 +124,10 @@ fn pulse(worker: &Worker, bytes_begin_a_head: bool) -> Rc<Pulse> {
     Rc::new(Pulse::new(*timeouts, *rates, bytes_begin_a_head, worker.time.coarse()))
 }
 
-fn conn(worker: Rc<Worker>, remote: SocketAddr, tls: Option<Tls>, pulse: Rc<Pulse>) -> Rc<Conn> {
+fn conn(worker: Rc<Worker>, ends: Ends, tls: Option<Tls>, pulse: Rc<Pulse>) -> Rc<Conn> {
     Rc::new(Conn {
-        peer: Peer::new(remote.ip(), &worker.settings.trusted_proxies),
-        remote,
+        peer: Peer::new(ends.remote.ip(), &worker.settings.trusted_proxies),
+        ends,
         tls,
         pulse,
         last_match: RefCell::default(),

@@ -1,9 +1,10 @@
 //! A request on its way to an upstream, and the answer on its way back.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderName, SET_COOKIE, UPGRADE};
+use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
@@ -19,12 +20,10 @@ use crate::group::Group;
 use crate::http2::{self, Respond};
 use crate::incoming::Incoming;
 use crate::matched::Matched;
-use crate::record::Record;
+use crate::record::{Record, X_REQUEST_ID};
 use crate::respond::Refusal;
 use crate::tables::Route;
 use crate::worker::Worker;
-
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a request asks for.
 pub(crate) struct Asked {
@@ -64,15 +63,17 @@ pub(crate) async fn forward(
     let sent = match &group.balancer {
         Some(balancer) => {
             // Boxed: it holds a second sending.
-            Box::pin(share_out(balancer, route, interims, record, outgoing, toward.scheme)).await
+            let shared = share_out((group, balancer), route, interims, record, outgoing, toward.scheme);
+            Box::pin(shared).await
         }
         None => {
             let Some(endpoint) = group.endpoints.as_slice().first() else {
                 return Err(Refusal::NoUpstream);
             };
             aim(record, route, endpoint, outgoing);
+            let endpoint = introduced(conn, group, endpoint);
             let interim = interims.pass_on();
-            conn.worker.upstreams.send(endpoint, outgoing, interim).await.map_err(|error| {
+            conn.worker.upstreams.send(&endpoint, outgoing, interim).await.map_err(|error| {
                 conn.worker.meters.upstream_errors.with([kind(&error)], Counter::inc);
                 refusal(error)
             })
@@ -86,7 +87,7 @@ pub(crate) async fn forward(
 
 /// Sends a request to one after the other, as its group's balancer has it.
 async fn share_out(
-    balancer: &Balancer,
+    (group, balancer): (&Group, &Balancer),
     route: &Route,
     interims: Interims<'_>,
     record: &mut Record,
@@ -108,7 +109,8 @@ async fn share_out(
         };
         let endpoint = attempt.endpoint();
         aim(record, route, endpoint, outgoing);
-        match worker.upstreams.send(endpoint, outgoing, interims.pass_on()).await {
+        let endpoint = introduced(interims.conn, group, endpoint);
+        match worker.upstreams.send(&endpoint, outgoing, interims.pass_on()).await {
             Ok(mut answer) => {
                 let cookie = walk.cookie(&attempt, scheme == Scheme::Https);
                 if let (Some(cookie), Answer::Response(response)) = (cookie, &mut answer) {
@@ -149,6 +151,14 @@ fn aim(record: &mut Record, route: &Route, endpoint: &Endpoint, outgoing: &mut O
     record.goes_to(endpoint);
     if !route.host.preserve_host {
         outgoing.host = Some(endpoint.authority().clone());
+    }
+}
+
+/// The endpoint with what tells it whose the connection is, where the group is told that.
+fn introduced<'a>(conn: &Conn, group: &Group, endpoint: &'a Endpoint) -> Cow<'a, Endpoint> {
+    match group.tells.and_then(|version| conn.tells(version)) {
+        Some(preface) => Cow::Owned(endpoint.with_preface(preface)),
+        None => Cow::Borrowed(endpoint),
     }
 }
 
@@ -207,9 +217,17 @@ pub(crate) fn prepare(
         let trusted = &conn.worker.settings.trusted_proxies;
         record.comes_from(rewrite::next_hop(&mut headers, &arrival, trusted));
     }
+    record.trace().pass_on(&mut headers);
+    let id = match record.own_id() {
+        Ok(id) => Some((X_REQUEST_ID, id.digits())),
+        Err(told) => {
+            headers.insert(X_REQUEST_ID, told);
+            None
+        }
+    };
     let body = Request::new(body, conn, record, largest);
     let mut outgoing = Outgoing::new(method, target, headers, body);
-    outgoing.id = Some((X_REQUEST_ID, record.id().digits()));
+    outgoing.id = id;
     outgoing.host = Some(host);
     outgoing.shared = shared;
     outgoing.upgrade = upgrade;
@@ -245,6 +263,7 @@ fn refusal(error: Error) -> Refusal {
         Error::RequestBody { source } if source.is::<TooSlow>() => Refusal::SlowBody,
         Error::RequestBody { source } if source.is::<TooLarge>() => Refusal::TooLarge,
         Error::RequestBody { source } => Refusal::BrokenBody(source),
+        Error::OutOfReach { .. } => Refusal::OutOfReach(error),
         _ => Refusal::BadGateway(error),
     }
 }
@@ -256,6 +275,7 @@ fn kind(error: &Error) -> &'static str {
         Error::ResponseTimeout { .. } => "response_timeout",
         Error::ClosedBeforeAnswer { .. } => "closed",
         Error::BadResponse { .. } => "bad_response",
+        Error::OutOfReach { .. } => "out_of_reach",
         Error::Truncated { .. } => "truncated",
         Error::RequestBody { .. } => "request_body",
         _ => "other",

@@ -16,7 +16,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, StatusCode};
 use model::{DirectoryRules, Host};
 use policy::limit::{Fields, Limiter};
-use policy::{Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, State, Verified};
+use policy::{
+    Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, Pages, State, Verified,
+};
 use rewrite::{Arrival, Scheme};
 use static_files::{Directory, Options, Roots};
 use tokio::sync::Semaphore;
@@ -47,6 +49,12 @@ pub(crate) struct Gates {
     policy: HostPolicy<Behind>,
     headers: policy::Headers,
     pub(crate) max_body: Option<u64>,
+    /// Whether answers are compressed.
+    compress: bool,
+    /// The operator's pages for what goes wrong.
+    pub(crate) pages: Pages,
+    /// Whether they take the place of the app's own.
+    pub(crate) intercept: bool,
     /// The field by which another program guards the host.
     foreign: Option<&'static str>,
 }
@@ -120,7 +128,8 @@ impl Gates {
         if host.rules.is_none() && host.foreign_gate.is_none() {
             return Ok(None);
         }
-        let Compiled { policy, headers } = policy::compile(host)?;
+        let Compiled { policy, headers, pages } = policy::compile(host)?;
+        let rules = host.rules();
         let behind = |path: &str, behind| match behind {
             policy::Behind::Upstreams(all) => {
                 Behind::Upstreams(Arc::new(grouping.group(path, &all)))
@@ -135,8 +144,15 @@ impl Gates {
                 }
             },
         };
-        let (max_body, foreign) = (host.rules().limits.max_body, host.foreign_gate);
-        Ok(Some(Box::new(Self { policy: policy.map(behind), headers, max_body, foreign })))
+        Ok(Some(Box::new(Self {
+            policy: policy.map(behind),
+            headers,
+            max_body: rules.limits.max_body,
+            compress: rules.compress,
+            pages,
+            intercept: rules.error_pages.as_ref().is_some_and(|pages| pages.intercept),
+            foreign: host.foreign_gate,
+        })))
     }
 
     /// Takes a request through the gates.
@@ -151,6 +167,9 @@ impl Gates {
     ) -> Result<Next<'a>, Refusal> {
         if let Some(field) = self.foreign {
             return Err(Refusal::ForeignGate(field));
+        }
+        if self.compress {
+            record.is_compressed(static_files::preferred(&head.headers).next());
         }
         let client = client_of(conn, head);
         record.comes_from(client);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use model::{Host, Upstream, UpstreamHost, UpstreamTls};
+use model::{Host, ProxyProtocol, Upstream, UpstreamHost, UpstreamTls};
+use proxy_protocol::Version;
 use rewrite::Internal;
 use upstream::{Balancer, Endpoints};
 
@@ -13,17 +14,24 @@ pub(crate) struct Group {
     pub(crate) endpoints: Endpoints,
     /// What they may call themselves.
     pub(crate) internal: Internal,
+    /// How they are told whose a connection is.
+    pub(crate) tells: Option<Version>,
     /// Who shares the requests out; `None` where there is nothing to share out and nothing to be done about failures.
     pub(crate) balancer: Option<Arc<Balancer>>,
 }
 
 impl Group {
-    /// Upstreams that nobody shares requests out among.
-    pub(crate) fn new(upstreams: &[Upstream], tls: UpstreamTls) -> Self {
+    /// Upstreams of a host that nobody shares requests out among.
+    pub(crate) fn new(upstreams: &[Upstream], host: &Host) -> Self {
+        let tls = host.upstream_tls;
+        let tells = host.rules().upstream_proxy_protocol.map(|version| match version {
+            ProxyProtocol::V1 => Version::V1,
+            _ => Version::V2,
+        });
         let names: Vec<_> = upstreams.iter().map(|it| (host_text(it), it.port())).collect();
         let own = names.iter().map(|(name, port)| (name.as_str(), *port));
         let internal = Internal::new(own, tls != UpstreamTls::Off);
-        Self { endpoints: Endpoints::new(upstreams, tls), internal, balancer: None }
+        Self { endpoints: Endpoints::new(upstreams, tls), internal, tells, balancer: None }
     }
 }
 
@@ -54,7 +62,7 @@ impl<'a> Grouping<'a> {
 
     /// The upstreams for the paths under a prefix.
     pub(crate) fn group(&mut self, path: &str, upstreams: &[Upstream]) -> Group {
-        let mut group = Group::new(upstreams, self.host.upstream_tls);
+        let mut group = Group::new(upstreams, self.host);
         let made = Balancer::new(
             &upstream::Group {
                 host: self.host.pattern.as_str(),

@@ -27,12 +27,21 @@ impl Deref for RequestId {
 /// A worker's ids.
 pub(crate) struct Ids {
     worker: [u8; 16],
+    random: RandomState,
     count: Cell<u64>,
 }
 
 impl Ids {
     pub(crate) fn new() -> Self {
-        Self { worker: hex(RandomState::new().hash_one(())), count: Cell::new(0) }
+        let random = RandomState::new();
+        Self { worker: hex(random.hash_one(())), random, count: Cell::new(0) }
+    }
+
+    /// 16 hexadecimal digits that nobody can foretell, not all of them 0.
+    pub(crate) fn random(&self) -> [u8; 16] {
+        let count = self.count.get();
+        self.count.set(count.wrapping_add(1));
+        hex(self.random.hash_one(count).max(1))
     }
 
     /// One that was not given out before.

@@ -43,9 +43,12 @@
 
 mod admin;
 mod body;
+mod clients;
+mod compress;
 mod conn;
 mod digest;
 mod downloads;
+mod entry;
 mod error;
 mod forward;
 mod gates;
@@ -73,6 +76,7 @@ mod settings;
 mod stream;
 mod tables;
 mod time;
+mod trace;
 mod transport;
 mod upgrade;
 mod wanted;
@@ -84,6 +88,7 @@ pub use digest::Digest;
 pub use error::Error;
 pub use listen::Addresses;
 pub use lookups::Lookups;
+pub use model::Reach;
 pub use server::{Proxy, Surroundings};
 pub use settings::{Drain, Limits, Listen, MinimumRates, Settings, Timeouts};
 pub use static_files::Roots;

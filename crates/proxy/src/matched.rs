@@ -106,7 +106,7 @@ impl Matched {
 pub(crate) fn access(conn: &Conn, host: &[u8], host_pattern: Option<&str>) -> AccessContext {
     let tls = conn.tls.as_ref();
     AccessContext::new(&AccessOrigin {
-        remote: conn.remote,
+        remote: conn.ends.remote,
         scheme: if tls.is_some() { "https" } else { "http" },
         host,
         host_pattern,

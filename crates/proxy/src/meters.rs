@@ -1,14 +1,33 @@
 //! What a worker counts: cells of its own, found once per host and then written without a look-up.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::Tables;
 use crate::gone::Since;
 use telemetry::{
-    Counter, CounterFamily, Gauge, Histogram, LATENCY_BUCKETS, LocalCounters, Metrics, UNKNOWN_HOST,
+    Counter, CounterFamily, Gauge, Histogram, HistogramFamily, LATENCY_BUCKETS, LocalCounters,
+    Metrics, UNKNOWN_HOST,
 };
+
+/// What hosts without histograms of their own are observed as.
+const OTHER_HOSTS: &str = "other";
+/// Bucket bounds for the sizes of bodies, in bytes.
+const SIZE_BUCKETS: &[f64] = &[
+    256.0,
+    1024.0,
+    4096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    16_777_216.0,
+    268_435_456.0,
+    4_294_967_296.0,
+];
 
 /// The metric families of the data plane.
 #[derive(Clone)]
@@ -16,6 +35,10 @@ pub(crate) struct Families {
     requests: CounterFamily<2>,
     read: CounterFamily<1>,
     sent: CounterFamily<1>,
+    durations: HistogramFamily<1>,
+    sizes: HistogramFamily<1>,
+    /// The hosts with histograms of their own.
+    graphed: Arc<Graphed>,
     metrics: Metrics,
 }
 
@@ -44,6 +67,8 @@ pub(crate) struct Meters {
     pub(crate) upstream_refusals: LocalCounters<1>,
     /// By what ended a connection, or a stream, before its time.
     pub(crate) lapses: LocalCounters<1>,
+    /// By why a connection was closed at once.
+    pub(crate) refused: LocalCounters<1>,
     pub(crate) malformed: Counter,
     pub(crate) cut_off: Counter,
 }
@@ -55,10 +80,45 @@ pub(crate) struct HostMeters {
     classes: [OnceCell<Counter>; 6],
     read: OnceCell<Counter>,
     sent: OnceCell<Counter>,
+    /// Its own, or those of all that have none; `None` when there are none.
+    graphs: OnceCell<Option<Graphs>>,
+}
+
+/// How long the requests of a host take, and how large its answers are.
+struct Graphs {
+    duration: Histogram,
+    size: Histogram,
+}
+
+/// Which hosts have histograms of their own: as many as there may be, first come, first served. Shared by all workers.
+struct Graphed {
+    most: usize,
+    hosts: Mutex<HashSet<String>>,
+}
+
+impl Graphed {
+    /// The label under which a host is observed.
+    fn label<'a>(&self, host: &'a str) -> &'a str {
+        let mut hosts = self.hosts();
+        if hosts.contains(host) {
+            return host;
+        }
+        if hosts.len() >= self.most {
+            return OTHER_HOSTS;
+        }
+        hosts.insert(host.to_owned());
+        host
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, HashSet<String>> {
+        // Every state of a set is a good one.
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Families {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
+    /// With histograms for so many hosts.
+    pub(crate) fn new(metrics: &Metrics, graphed: usize) -> Self {
         Self {
             requests: metrics.counter(
                 "gatewright_http_requests_total",
@@ -75,6 +135,20 @@ impl Families {
                 "Bytes of answers' bodies sent.",
                 ["host"],
             ),
+            durations: metrics.histogram(
+                "gatewright_host_request_duration_seconds",
+                "From a request's head to the last byte of its answer, by the pattern of its host; other: those without one \
+                 of their own.",
+                ["host"],
+                LATENCY_BUCKETS,
+            ),
+            sizes: metrics.histogram(
+                "gatewright_host_response_body_bytes",
+                "Sizes of answers' bodies as sent, by the pattern of the host; other: those without one of their own.",
+                ["host"],
+                SIZE_BUCKETS,
+            ),
+            graphed: Arc::new(Graphed { most: graphed, hosts: Mutex::default() }),
             metrics: metrics.clone(),
         }
     }
@@ -88,6 +162,9 @@ impl Families {
         self.requests.forget("host", &label);
         self.read.forget("host", &label);
         self.sent.forget("host", &label);
+        self.durations.forget("host", &label);
+        self.sizes.forget("host", &label);
+        self.graphed.hosts().remove(&label);
     }
 }
 
@@ -143,6 +220,11 @@ impl Meters {
             lapses: by(
                 "gatewright_connections_lapsed_total",
                 "Connections, and streams of HTTP/2, ended for their client's slowness, by which.",
+                "reason",
+            ),
+            refused: by(
+                "gatewright_connections_refused_total",
+                "Connections closed before anything was read for the client, by why.",
                 "reason",
             ),
             malformed: counter(
@@ -204,11 +286,26 @@ impl HostMeters {
             classes: Default::default(),
             read: OnceCell::new(),
             sent: OnceCell::new(),
+            graphs: OnceCell::new(),
         }
     }
 
-    /// Counts a request.
-    pub(crate) fn count(&self, status: u16, read: u64, sent: u64) {
+    /// Counts a request. How long it took is observed in `all` too.
+    pub(crate) fn count(
+        &self,
+        status: u16,
+        (read, sent): (u64, u64),
+        duration: Duration,
+        all: &Histogram,
+    ) {
+        match self.graphs.get_or_init(|| self.graphs()) {
+            None => all.observe(duration),
+            Some(own) => {
+                all.observe_in_both(&own.duration, duration);
+                #[expect(clippy::cast_precision_loss, reason = "a bucket is wider")]
+                own.size.observe_value(sent as f64);
+            }
+        }
         let class = usize::from(status / 100);
         let class = if class < self.classes.len() { class } else { 0 };
         if let Some(cell) = self.classes.get(class) {
@@ -221,5 +318,62 @@ impl HostMeters {
         if sent > 0 {
             self.sent.get_or_init(|| self.families.sent.cell([&self.label])).add(sent);
         }
+    }
+
+    fn graphs(&self) -> Option<Graphs> {
+        let Families { durations, sizes, graphed, .. } = &self.families;
+        let label = match self.label.as_str() {
+            _ if graphed.most == 0 => return None,
+            // Names of strangers have no graph of their own.
+            UNKNOWN_HOST => UNKNOWN_HOST,
+            host => graphed.label(host),
+        };
+        Some(Graphs { duration: durations.cell([label]), size: sizes.cell([label]) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first hosts that are asked for have histograms of their own; one that is gone makes room.
+    #[test]
+    fn so_many_hosts_have_histograms_of_their_own() {
+        let metrics = Metrics::new();
+        let families = Families::new(&metrics, 2);
+        let all = metrics.histogram("all", "All.", [], LATENCY_BUCKETS).cell([]);
+        let hosts = ["a.test", "b.test", "c.test", UNKNOWN_HOST];
+        let hosts = hosts.map(|host| Rc::new(HostMeters::new(families.clone(), host)));
+        let second = Duration::from_secs(1);
+        hosts.iter().for_each(|host| host.count(200, (0, 5000), second, &all));
+        let counted = |host: &str| {
+            let line =
+                format!("gatewright_host_request_duration_seconds_count{{host=\"{host}\"}} 1\n");
+            metrics.render().contains(&line)
+        };
+        assert!(["a.test", "b.test", "other", UNKNOWN_HOST].into_iter().all(counted));
+        assert!(!counted("c.test"));
+        let size = "gatewright_host_response_body_bytes_bucket{host=\"a.test\",le=\"16384\"} 1\n";
+        assert!(metrics.render().contains(size));
+        assert!(metrics.render().contains("all_count 4\n"));
+        let [first, ..] = hosts;
+        families.forget(first);
+        let next = HostMeters::new(families, "d.test");
+        next.count(200, (0, 0), second, &all);
+        assert!(counted("d.test") && !counted("a.test"));
+    }
+
+    #[test]
+    fn there_need_not_be_any() {
+        let metrics = Metrics::new();
+        let all = metrics.histogram("all", "All.", [], LATENCY_BUCKETS).cell([]);
+        HostMeters::new(Families::new(&metrics, 0), "a.test").count(
+            200,
+            (0, 0),
+            Duration::ZERO,
+            &all,
+        );
+        let text = metrics.render();
+        assert!(!text.contains("duration_seconds_count{host") && text.contains("all_count 1\n"));
     }
 }

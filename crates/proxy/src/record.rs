@@ -5,24 +5,33 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, REFERER, USER_AGENT};
+use http::header::{ACCEPT, HeaderName, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use policy::About;
 use policy::limit::Fields;
+use static_files::Coding;
 use telemetry::AccessRecord;
 use upstream::{Endpoint, Endpoints, Permit, SharedFields};
 
 use crate::conn::Conn;
+use crate::gates::Gates;
 use crate::gauge::Flow;
 use crate::id::RequestId;
 use crate::matched::{self, Matched};
+use crate::trace::Trace;
+
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the access log and the metrics will say about a request. Dropping it says it, so that every way a request can
 /// end is counted, and counted once.
 pub(crate) struct Record {
     conn: Rc<Conn>,
     id: RequestId,
+    /// The id that a trusted proxy gave it, in place of ours.
+    told_id: Option<HeaderValue>,
+    trace: Trace,
     start: Instant,
     method: Method,
     target: Option<PathAndQuery>,
@@ -38,6 +47,8 @@ pub(crate) struct Record {
     group: Option<Endpoints>,
     /// What the client is told of a rate limit.
     limit: Option<Fields>,
+    /// Whether the answer is to be compressed, and by what, if the client takes any.
+    compression: Option<Option<Coding>>,
     upstream_time: Option<Duration>,
     /// Its place among the requests of its upstream, where those are counted.
     permit: Option<Permit>,
@@ -56,8 +67,11 @@ impl Record {
         conn.worker.meters.in_flight.add(1);
         let header = |name| head.headers.get(name).cloned();
         let logged = conn.worker.logs_access();
+        let ids = &conn.worker.ids;
         Box::new(Self {
-            id: conn.worker.ids.next(),
+            id: ids.next(),
+            told_id: if conn.peer.is_trusted() { told_id(&head.headers) } else { None },
+            trace: Trace::of(&head.headers, conn.worker.settings.begins_traces.then_some(ids)),
             start,
             method: head.method.clone(),
             target: head.uri.path_and_query().cloned(),
@@ -70,6 +84,7 @@ impl Record {
             upstream: None,
             group: None,
             limit: None,
+            compression: None,
             upstream_time: None,
             permit: None,
             upload: None,
@@ -81,9 +96,34 @@ impl Record {
         })
     }
 
-    /// The id that the upstream, the log and an error page name.
-    pub(crate) fn id(&self) -> RequestId {
-        self.id
+    /// The id that the upstream, the client, the log and an error page are told.
+    pub(crate) fn id(&self) -> &str {
+        self.told_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or(&self.id)
+    }
+
+    /// The same if it is of our making, for the upstream.
+    pub(crate) fn own_id(&self) -> Result<RequestId, HeaderValue> {
+        self.told_id.clone().map_or(Ok(self.id), Err)
+    }
+
+    /// The trace that it belongs to.
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The operator's page for what it comes to.
+    pub(crate) fn own_page(&self, status: StatusCode) -> Option<String> {
+        let about = About { status, request_id: self.id(), host: self.matched.as_deref()?.name()? };
+        self.gates()?.pages.page(&about)
+    }
+
+    /// Whether the operator's pages take the place of the app's.
+    pub(crate) fn intercepts(&self) -> bool {
+        self.gates().is_some_and(|gates| gates.intercept)
+    }
+
+    fn gates(&self) -> Option<&Gates> {
+        self.matched.as_deref()?.route.as_deref()?.gates.as_deref()
     }
 
     /// Whether only the head of the answer was asked for.
@@ -119,6 +159,26 @@ impl Record {
     /// What the client is to be told of a rate limit.
     pub(crate) fn is_limited(&mut self, limit: Option<Fields>) {
         self.limit = limit;
+    }
+
+    /// The host has answers compressed; by `coding` for this client.
+    pub(crate) fn is_compressed(&mut self, coding: Option<Coding>) {
+        self.compression = Some(coding);
+    }
+
+    /// Whether the answer is to be compressed, and by what, if the client takes any.
+    pub(crate) fn compression(&self) -> Option<Option<Coding>> {
+        self.compression
+    }
+
+    /// Names the request in the head of its answer, unless the app did.
+    pub(crate) fn is_named_in(&self, headers: &mut HeaderMap) {
+        if !headers.contains_key(X_REQUEST_ID) {
+            let told = self.told_id.clone();
+            // Digits are valid in a field.
+            let own = || HeaderValue::from_bytes(&self.id.digits()).ok();
+            told.or_else(own).map(|id| headers.insert(X_REQUEST_ID, id));
+        }
     }
 
     /// Has the host's rules change the head of the answer.
@@ -190,13 +250,9 @@ impl Drop for Record {
         }
         let read = self.read + self.upload.as_ref().map_or(0, |upload| upload.total());
         worker.meters.in_flight.add(-1);
-        worker.meters.duration.observe(duration);
         let matched = self.matched.as_deref();
-        matched.map_or(&worker.meters.unknown, |matched| &matched.meters).count(
-            self.status,
-            read,
-            self.sent,
-        );
+        let meters = matched.map_or(&worker.meters.unknown, |matched| &matched.meters);
+        meters.count(self.status, (read, self.sent), duration, &worker.meters.duration);
         if worker.logs_access() {
             self.log(duration, read);
         }
@@ -224,7 +280,7 @@ impl Record {
         };
         worker.log_access(&AccessRecord {
             time: worker.time.date(self.start),
-            request_id: &self.id,
+            request_id: self.id(),
             context,
             client_ip: self.client_ip,
             proto: protocol(self.version),
@@ -238,6 +294,7 @@ impl Record {
             upstream_time: self.upstream_time,
             user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
             referer: self.referer.as_ref().map(HeaderValue::as_bytes),
+            trace_id: self.trace.id(),
             error: self.error.as_deref(),
         });
     }
@@ -249,6 +306,15 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_2 => "HTTP/2.0",
         _ => "HTTP/1.1",
     }
+}
+
+/// The id that a proxy before us gave a request, if it gave one that can stand in a log as it is.
+fn told_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut fields = headers.get_all(X_REQUEST_ID).iter();
+    let (id, None) = (fields.next()?, fields.next()) else { return None };
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@~".contains(byte);
+    let fits = (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain);
+    fits.then(|| id.clone())
 }
 
 fn names_html(accept: &HeaderValue) -> bool {

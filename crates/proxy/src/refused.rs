@@ -32,6 +32,7 @@ pub(crate) fn log(conn: &Conn, status: StatusCode, why: &str, begun: &Begun, wai
         upstream_time: None,
         user_agent: None,
         referer: None,
+        trace_id: None,
         error: Some(why),
     });
 }

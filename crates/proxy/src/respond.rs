@@ -3,11 +3,16 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
+    RETRY_AFTER, TRAILER, WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, Response, StatusCode};
 use policy::Answer;
 use upstream::BoxError;
 
+use crate::body::Source;
 use crate::record::Record;
 
 /// Why a request is not answered by the app.
@@ -43,6 +48,8 @@ pub(crate) enum Refusal {
     Unreadable(static_files::Error),
     /// The upstream can't be reached or makes no sense.
     BadGateway(upstream::Error),
+    /// The upstream is where none may be.
+    OutOfReach(upstream::Error),
     /// The upstream takes too long.
     TimedOut(upstream::Error),
     /// This upstream kept failing and is not asked, for so many seconds.
@@ -69,7 +76,7 @@ impl Refusal {
             Self::BadRequest(_) | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
             Self::NoForwardProxy => StatusCode::NOT_IMPLEMENTED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
+            Self::BadGateway(_) | Self::OutOfReach(_) => StatusCode::BAD_GATEWAY,
             Self::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -106,6 +113,11 @@ impl Refusal {
             Self::Busy => ("Unavailable", "Too much is going on at the moment."),
             Self::Unreadable(_) => ("Internal server error", "A file can't be read."),
             Self::BadGateway(_) => ("Bad gateway", "The app behind this site does not answer."),
+            Self::OutOfReach(_) => (
+                "Bad gateway",
+                "The app behind this site is where this gateway sends nothing. Its operator can allow that with the setting \
+                 ALLOW_UPSTREAMS.",
+            ),
             Self::TimedOut(_) => {
                 ("Gateway timeout", "The app behind this site took too long to answer.")
             }
@@ -121,7 +133,9 @@ impl Refusal {
     /// What the log is told.
     fn cause(&self) -> String {
         match self {
-            Self::BadGateway(error) | Self::TimedOut(error) => chain(error),
+            Self::BadGateway(error) | Self::TimedOut(error) | Self::OutOfReach(error) => {
+                chain(error)
+            }
             Self::BrokenBody(error) => chain(&**error),
             Self::BadRequest(why) => format!("bad request: {why}"),
             Self::ForeignGate(field) => {
@@ -145,10 +159,11 @@ pub(crate) fn page(refusal: &Refusal, record: &mut Record) -> Response<Bytes> {
     let (status, (title, text)) = (refusal.status(), refusal.explanation());
     let (code, id) = (status.as_u16(), record.id());
     let (kind, body) = match record.wants_html() {
-        true => ("text/html; charset=utf-8", html(code, title, text, &id)),
-        false => {
-            ("text/plain; charset=utf-8", format!("{code} {title}\n{text}\nRequest {}\n", &*id))
+        true => {
+            let ours = || html(code, title, text, id);
+            ("text/html; charset=utf-8", record.own_page(status).unwrap_or_else(ours))
         }
+        false => ("text/plain; charset=utf-8", format!("{code} {title}\n{text}\nRequest {id}\n")),
     };
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
@@ -177,6 +192,45 @@ pub(crate) fn page(refusal: &Refusal, record: &mut Record) -> Response<Bytes> {
         _ => {}
     }
     response
+}
+
+/// The operator's page in place of an answer that is an error: of a directory, which has no page of its own, and of the app
+/// if the host wants that and there are no data in it. What else the head says stays.
+pub(crate) fn with_own_page(record: &Record, mut response: Response<Source>) -> Response<Source> {
+    let replaces = match response.body() {
+        Source::File(_) => true,
+        Source::Upstream(_) => record.intercepts() && is_dull(response.headers()),
+        _ => false,
+    };
+    if !replaces || !record.wants_html() {
+        return response;
+    }
+    let Some(page) = record.own_page(response.status()) else { return response };
+    let headers = response.headers_mut();
+    OF_THE_BODY.iter().for_each(|name| drop(headers.remove(name)));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response.map(|_| Source::Page(page.into()))
+}
+
+/// What a head says of a body that goes.
+const OF_THE_BODY: [HeaderName; 9] = [
+    ACCEPT_RANGES,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    ETAG,
+    LAST_MODIFIED,
+    TRAILER,
+];
+
+/// Whether an app's error is a page or nothing, rather than data.
+fn is_dull(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE) else { return true };
+    let kind = kind.to_str().unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    ["text/html", "text/plain"].iter().any(|dull| kind.eq_ignore_ascii_case(dull))
 }
 
 fn html(code: u16, title: &str, text: &str, id: &str) -> String {

@@ -17,6 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::admin::AlsoReady;
+use crate::clients::Clients;
+use crate::conn::Ends;
+use crate::entry;
 use crate::listen::{Addresses, Sockets, bind, bind_admin};
 use crate::meters::{Families, Meters};
 use crate::time::Time;
@@ -113,7 +116,9 @@ impl Proxy {
         let https_port = self.https_port();
         let cut_off = Arc::new(AtomicUsize::new(0));
         let tasks: Vec<Tasks> = self.sockets.iter().map(|_| Tasks::new()).collect();
-        let families = Families::new(&self.around.metrics);
+        let families = Families::new(&self.around.metrics, self.settings.host_histograms);
+        let most = self.settings.limits.connections_per_client;
+        let clients = (most > 0).then(|| Clients::new(most));
         watch_tables(&self.around.metrics, &self.tables, &tasks);
         health::tell(&self.around.metrics, &self.tables);
         let over = Shutdown::new();
@@ -136,6 +141,7 @@ impl Proxy {
                 access: around.access.writer(),
                 time: Time::new(around.clock.clone()),
                 tasks: tasks.get(index).cloned().unwrap_or_default(),
+                clients: clients.clone(),
                 https_port,
             });
             work(worker, sockets, shutdown.clone(), counted.clone())
@@ -197,7 +203,7 @@ async fn work(worker: Rc<Worker>, sockets: Sockets, shutdown: Shutdown, cut_off:
 fn accept<F>(
     worker: &Rc<Worker>,
     socket: TcpListener,
-    serve: impl Fn(Rc<Worker>, TcpStream, SocketAddr) -> F + 'static,
+    serve: impl Fn(Rc<Worker>, TcpStream, Ends) -> F + Copy + 'static,
 ) where
     F: Future<Output = ()> + 'static,
 {
@@ -215,11 +221,11 @@ fn accept<F>(
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, remote)) => begin(&worker, stream, remote, &serve),
+                Ok((stream, remote)) => begin(&worker, stream, remote, serve),
                 Err(error) => pause_if_exhausted(&error).await,
             }
         }
-        if let Err(error) = empty(&worker, listener, &serve) {
+        if let Err(error) = empty(&worker, listener, serve) {
             tracing::warn!(%error, "can't empty an accept queue");
         }
     });
@@ -230,7 +236,7 @@ fn accept<F>(
 fn empty<F>(
     worker: &Rc<Worker>,
     listener: tokio::net::TcpListener,
-    serve: &impl Fn(Rc<Worker>, TcpStream, SocketAddr) -> F,
+    serve: impl Fn(Rc<Worker>, TcpStream, Ends) -> F + Copy + 'static,
 ) -> io::Result<()>
 where
     F: Future<Output = ()> + 'static,
@@ -251,9 +257,9 @@ where
 
 fn begin<F>(
     worker: &Rc<Worker>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     remote: SocketAddr,
-    serve: &impl Fn(Rc<Worker>, TcpStream, SocketAddr) -> F,
+    serve: impl Fn(Rc<Worker>, TcpStream, Ends) -> F + Copy + 'static,
 ) where
     F: Future<Output = ()> + 'static,
 {
@@ -263,8 +269,21 @@ fn begin<F>(
     let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     let open = Open::new(worker);
-    let served = serve(worker.clone(), stream, remote);
-    worker.tasks.spawn_local("connection", served.map(move |()| drop(open)));
+    let ends = Ends { remote, local: stream.local_addr().ok() };
+    if entry::is_told(worker, remote) {
+        let worker = worker.clone();
+        worker.tasks.clone().spawn_local("connection", async move {
+            // Boxed: over soon, and no part of what the connection takes from then on.
+            if let Some((ends, place)) = Box::pin(entry::told(&worker, &mut stream, ends)).await {
+                serve(worker, stream, ends).await;
+                drop(place);
+            }
+            drop(open);
+        });
+    } else if let Some(place) = entry::enter(worker, remote) {
+        let served = serve(worker.clone(), stream, ends);
+        worker.tasks.spawn_local("connection", served.map(move |()| drop((place, open))));
+    }
 }
 
 /// Counts an open connection, however it ends.

@@ -18,6 +18,7 @@ use static_files::Head;
 use upstream::Answer;
 
 use crate::body::{Reply, Source};
+use crate::compress::compressed;
 use crate::conn::Conn;
 use crate::forward::{Asked, Toward, forward, prepare};
 use crate::gates::Next;
@@ -25,7 +26,7 @@ use crate::http2::Respond;
 use crate::incoming::Incoming;
 use crate::matched::Matched;
 use crate::record::Record;
-use crate::respond::{Refusal, page};
+use crate::respond::{Refusal, page, with_own_page};
 use crate::upgrade::Tunnel;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -70,8 +71,9 @@ pub(crate) async fn answer(
             finish(record, response.map(Source::Upstream))
         }
         Ok(Outcome::File(response)) => finish(record, response.map(Source::File)),
-        Ok(Outcome::There(Answer::Upgraded(response, io))) => {
+        Ok(Outcome::There(Answer::Upgraded(mut response, io))) => {
             record.answers(response.status());
+            record.is_named_in(response.headers_mut());
             conn.tunnel.replace(Some(Tunnel::new(io, record)));
             return response.map(|()| Reply::untold());
         }
@@ -238,7 +240,14 @@ fn to_https(
 
 fn finish(mut record: Box<Record>, mut response: Response<Source>) -> Response<Reply> {
     record.answers(response.status());
+    if response.status().as_u16() >= 400 {
+        response = with_own_page(&record, response);
+    }
+    record.is_named_in(response.headers_mut());
     record.change_answer(response.headers_mut());
+    if let Some(coding) = record.compression() {
+        response = compressed(response, coding, record.is_head());
+    }
     // The length is that of the page which GET would have got.
     if let (true, Source::Page(page)) = (record.is_head(), response.body()) {
         let length = HeaderValue::from(page.len());

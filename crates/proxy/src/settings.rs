@@ -20,6 +20,12 @@ pub struct Settings {
     pub workers: usize,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Peers that say at the beginning of a connection whose it is, and are served in no other way.
+    pub proxy_protocol_from: TrustedProxies,
+    /// Whether a request that belongs to no trace begins one.
+    pub begins_traces: bool,
+    /// How many hosts have histograms of their own; what others do is counted together. 0: there are none.
+    pub host_histograms: usize,
     /// The status for a host that no pattern matches.
     pub unknown_host_status: StatusCode,
     /// How long clients may take over what.
@@ -44,6 +50,9 @@ impl Default for Settings {
             admin: None,
             workers: 1,
             trusted_proxies: TrustedProxies::default(),
+            proxy_protocol_from: TrustedProxies::default(),
+            begins_traces: false,
+            host_histograms: 100,
             unknown_host_status: StatusCode::NOT_FOUND,
             timeouts: Timeouts::default(),
             rates: MinimumRates::default(),
@@ -108,11 +117,13 @@ pub struct Limits {
     pub streams: u32,
     /// Handshakes that wait for a certificate, per process.
     pub parked: usize,
+    /// Connections of one client at a time, per process; an IPv6 client is its /64. 0: any number.
+    pub connections_per_client: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { streams: 250, parked: 1000 }
+        Self { streams: 250, parked: 1000, connections_per_client: 0 }
     }
 }
 

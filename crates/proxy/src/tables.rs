@@ -71,7 +71,7 @@ impl Route {
         })?;
         let group = match &gates {
             // They have their own.
-            Some(_) => Group::new(&host.upstreams, host.upstream_tls),
+            Some(_) => Group::new(&host.upstreams, &host),
             None => grouping.group("/", &host.upstreams),
         };
         let balancers = grouping.balancers;

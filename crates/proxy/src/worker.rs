@@ -9,6 +9,7 @@ use runtime::{Shutdown, Tasks};
 use telemetry::{AccessRecord, AccessWriter};
 use upstream::{Spare, Upstreams};
 
+use crate::clients::Clients;
 use crate::http1::SCRATCH;
 use crate::id::Ids;
 use crate::meters::Meters;
@@ -27,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) ids: Ids,
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) tasks: Tasks,
+    /// The connections of each client, if they are limited.
+    pub(crate) clients: Option<Arc<Clients>>,
     closing: Shutdown,
     pub(crate) https_port: u16,
     /// What heads are read into, and what requests that are over have left.
@@ -49,12 +52,14 @@ pub(crate) struct Parts {
     pub(crate) access: AccessWriter,
     pub(crate) time: Time,
     pub(crate) tasks: Tasks,
+    pub(crate) clients: Option<Arc<Clients>>,
     pub(crate) https_port: u16,
 }
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let Parts { settings, tables, tls, meters, access, time, tasks, https_port } = parts;
+        let Parts { settings, tables, tls, meters, access, time, tasks, clients, https_port } =
+            parts;
         Rc::new(Self {
             // Idle upstream connections are nobody's request: the drain does not wait for them.
             upstreams: Upstreams::new(settings.upstream.clone(), Tasks::new()),
@@ -74,6 +79,7 @@ impl Worker {
             meters,
             tls,
             tasks,
+            clients,
             https_port,
         })
     }

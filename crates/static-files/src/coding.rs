@@ -1,18 +1,18 @@
-//! Compressed files beside the plain ones, and which of them a client takes (RFC 9110 §12.5.3).
+//! How files are compressed, and what of that a client takes (RFC 9110 §12.5.3).
 
 use http::HeaderValue;
 use http::header::{ACCEPT_ENCODING, HeaderMap};
 
-/// How the bytes of a file are coded.
+/// How bytes are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Coding {
+pub enum Coding {
     /// As they are.
     Identity,
-    /// `.gz`
+    /// gzip (RFC 1952), in files `.gz`.
     Gzip,
-    /// `.br`
+    /// Brotli (RFC 7932), in files `.br`.
     Brotli,
-    /// `.zst`
+    /// Zstandard (RFC 8878), in files `.zst`.
     Zstd,
 }
 
@@ -28,7 +28,7 @@ impl Coding {
     }
 
     /// Its name in `Content-Encoding`.
-    pub(crate) fn value(self) -> HeaderValue {
+    pub fn value(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Identity => "identity",
             Self::Gzip => "gzip",
@@ -49,15 +49,22 @@ impl Coding {
     }
 }
 
-/// The compressed codings that a client would rather have than the plain file, best first: by weight, at the same
-/// weight zstd before brotli before gzip. What is named twice counts by the better weight.
-pub(crate) fn preferred(headers: &HeaderMap) -> impl Iterator<Item = Coding> {
-    let mut weights = [None::<u16>; 4];
+/// The compressed codings that a client would rather have than the plain bytes, best first: by weight, at the same
+/// weight zstd before brotli before gzip. What is named twice counts by the better weight. `*` speaks for gzip alone:
+/// whoever names nothing else may not know the younger ones.
+pub fn preferred(headers: &HeaderMap) -> impl Iterator<Item = Coding> + use<> {
+    let (mut weights, mut other) = ([None::<u16>; 4], None);
     let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
-    for (coding, weight) in lines.flat_map(|line| line.split(',')).filter_map(weighted) {
-        let slot = &mut weights[coding as usize];
+    for (name, weight) in lines.flat_map(|line| line.split(',')).filter_map(weighted) {
+        let slot = match Coding::parse(name) {
+            Some(coding) => &mut weights[coding as usize],
+            None if name == "*" => &mut other,
+            None => continue,
+        };
         *slot = (*slot).max(Some(weight));
     }
+    let gzip = &mut weights[Coding::Gzip as usize];
+    *gzip = gzip.or(other);
     let plain = weights[0].unwrap_or(0);
     let mut wanted = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
     // Stable: the order above decides among equals.
@@ -68,13 +75,13 @@ pub(crate) fn preferred(headers: &HeaderMap) -> impl Iterator<Item = Coding> {
     })
 }
 
-/// `br;q=0.8` as a coding and thousandths; `None` when it is unknown or malformed.
-fn weighted(element: &str) -> Option<(Coding, u16)> {
+/// `br;q=0.8` as a name and thousandths; `None` when it is malformed.
+fn weighted(element: &str) -> Option<(&str, u16)> {
     let (name, weight) = match element.split_once(';') {
         Some((name, weight)) => (name, thousandths(weight.trim())?),
         None => (element, 1000),
     };
-    Some((Coding::parse(name.trim())?, weight))
+    Some((name.trim(), weight))
 }
 
 /// A weight: `q=`, 0 to 1 with at most three decimals (RFC 9110 §12.4.2).
@@ -110,7 +117,12 @@ mod tests {
             ("identity;q=0", &[]),
             ("br;q=1.001, gzip;q=0.1234, zstd;q=2", &[]),
             ("br;x=1", &[]),
-            ("*", &[]),
+            ("*", &[Gzip]),
+            ("*;q=0", &[]),
+            ("gzip;q=0, *", &[]),
+            ("br;q=0.5, *;q=0.8", &[Gzip, Brotli]),
+            ("identity, *;q=0.5", &[]),
+            ("deflate, compress", &[]),
             ("br;q=0, br", &[Brotli]),
             ("x-gzip", &[Gzip]),
         ] {

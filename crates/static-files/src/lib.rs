@@ -69,6 +69,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use body::Body;
+pub use coding::{Coding, preferred};
 pub use directory::{Directory, Head, Options};
 pub use root::Roots;
 

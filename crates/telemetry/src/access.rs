@@ -328,6 +328,7 @@ mod tests {
             upstream_time: None,
             user_agent: None,
             referer: None,
+            trace_id: None,
             error: None,
         }
     }

@@ -120,9 +120,25 @@ impl Histogram {
 
     /// Counts a value.
     pub fn observe_value(&self, value: f64) {
+        let index = self.0.bounds.iter().position(|bound| value <= *bound);
+        self.count(index.unwrap_or(self.0.bounds.len()), value);
+    }
+
+    /// Counts a duration here and in another histogram, whose bounds are the same: its bucket is looked for once.
+    pub fn observe_in_both(&self, other: &Self, duration: Duration) {
+        let value = duration.as_secs_f64();
+        let index = self.0.bounds.iter().position(|bound| value <= *bound);
+        let index = index.unwrap_or(self.0.bounds.len());
+        self.count(index, value);
+        match std::ptr::eq(self.0.bounds, other.0.bounds) {
+            true => other.count(index, value),
+            false => other.observe_value(value),
+        }
+    }
+
+    fn count(&self, index: usize, value: f64) {
         let buckets = &*self.0;
-        let index = buckets.bounds.iter().position(|bound| value <= *bound);
-        let hit = &buckets.hits[index.unwrap_or(buckets.bounds.len())];
+        let hit = &buckets.hits[index];
         hit.store(hit.load(Relaxed) + 1, Relaxed);
         let sum = f64::from_bits(buckets.sum.load(Relaxed)) + value;
         buckets.sum.store(sum.to_bits(), Relaxed);

@@ -282,6 +282,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_observed_in_two_is_in_both() {
+        const OTHERS: &[f64] = &[0.2];
+        let metrics = Metrics::new();
+        let [one, two] =
+            ["one", "two"].map(|name| metrics.histogram(name, "X.", [], LATENCY_BUCKETS));
+        let (one, two) = (one.cell([]), two.cell([]));
+        let three = metrics.histogram("three", "X.", [], OTHERS).cell([]);
+        one.observe_in_both(&two, Duration::from_millis(100));
+        one.observe_in_both(&three, Duration::from_secs(100));
+        let text = metrics.render();
+        for line in [
+            "one_bucket{le=\"0.05\"} 0",
+            "one_bucket{le=\"0.1\"} 1",
+            "one_count 2",
+            "two_bucket{le=\"0.1\"} 1",
+            "two_count 1",
+            "three_bucket{le=\"0.2\"} 0",
+            "three_sum 100",
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line}");
+        }
+    }
+
+    #[test]
     fn gauges_add_up_and_samples_are_taken_when_scraped() {
         let metrics = Metrics::new();
         let open = metrics.gauge("open", "Open.", []);

@@ -103,6 +103,8 @@ pub struct AccessRecord<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// The header of that name.
     pub referer: Option<&'a [u8]>,
+    /// The trace that it belongs to. Nothing in it needs escaping.
+    pub trace_id: Option<&'a str>,
     /// Why the answer is not what the upstream meant.
     pub error: Option<&'a str>,
 }
@@ -144,6 +146,9 @@ impl AccessRecord<'_> {
         json.0.extend_from_slice(&self.context.json);
         json.optional(member!("user_agent"), self.user_agent);
         json.optional(member!("referer"), self.referer);
+        if let Some(trace) = self.trace_id {
+            json.text(member!("trace_id"), trace);
+        }
         json.optional(member!("error"), self.error.map(str::as_bytes));
         out.extend_from_slice(b"}\n");
     }
@@ -357,6 +362,7 @@ mod tests {
             upstream_time: Some(Duration::from_micros(999)),
             user_agent: Some(agent),
             referer: None,
+            trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
             error: None,
         }
     }
@@ -379,7 +385,8 @@ mod tests {
                 r#""client_ip":"203.0.113.9","remote_ip":"2001:db8::1","remote_port":4711,"#,
                 r#""scheme":"https","host":"a.test","host_pattern":"*.test","#,
                 r#""tls_version":"TLSv1.3","tls_cipher":"TLS13_AES_128_GCM_SHA256","#,
-                r#""server_name":"a.test","user_agent":"curl/8"}"#,
+                r#""server_name":"a.test","user_agent":"curl/8","#,
+                r#""trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"}"#,
                 "\n"
             )
         );

@@ -18,6 +18,8 @@ struct Inner {
     server_name: Option<ServerName<'static>>,
     authority: HeaderValue,
     text: Box<str>,
+    /// What each connection begins with.
+    preface: Option<Vec<u8>>,
     hash: u64,
 }
 
@@ -33,7 +35,24 @@ impl Endpoint {
         (&upstream, &tls).hash(&mut hasher);
         let text = upstream.to_string().into();
         let hash = hasher.finish();
-        Self(Arc::new(Inner { upstream, tls, server_name, authority, text, hash }))
+        let preface = None;
+        Self(Arc::new(Inner { upstream, tls, server_name, authority, text, preface, hash }))
+    }
+
+    /// The same place, where each connection begins with these bytes, before TLS: they say whose it is. Such a connection
+    /// serves one request, and nobody else.
+    #[must_use]
+    pub fn with_preface(&self, preface: Vec<u8>) -> Self {
+        let Inner { upstream, tls, server_name, authority, text, hash, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            upstream: upstream.clone(),
+            tls: *tls,
+            server_name: server_name.clone(),
+            authority: authority.clone(),
+            text: text.clone(),
+            preface: Some(preface),
+            hash: *hash,
+        }))
     }
 
     /// Its address.
@@ -56,6 +75,11 @@ impl Endpoint {
         &self.0.authority
     }
 
+    /// What each connection begins with.
+    pub(crate) fn preface(&self) -> Option<&[u8]> {
+        self.0.preface.as_deref()
+    }
+
     /// None if the upstream's name is nothing a certificate can be issued for.
     pub(crate) fn server_name(&self) -> Option<&ServerName<'static>> {
         self.0.server_name.as_ref()
@@ -73,8 +97,9 @@ fn authority(upstream: &Upstream, tls: UpstreamTls) -> HeaderValue {
 
 impl PartialEq for Endpoint {
     fn eq(&self, other: &Self) -> bool {
-        let same =
-            |a: &Inner, b: &Inner| a.hash == b.hash && a.upstream == b.upstream && a.tls == b.tls;
+        let same = |a: &Inner, b: &Inner| {
+            a.hash == b.hash && a.upstream == b.upstream && a.tls == b.tls && a.preface == b.preface
+        };
         Arc::ptr_eq(&self.0, &other.0) || same(&self.0, &other.0)
     }
 }
@@ -165,9 +190,11 @@ mod tests {
             endpoint("b:80", UpstreamTls::Off),
             endpoint("a:80", UpstreamTls::Verify),
             endpoint("a:80", UpstreamTls::Insecure),
+            endpoint("a:80", UpstreamTls::Off).with_preface(b"mine".to_vec()),
+            endpoint("a:80", UpstreamTls::Off).with_preface(b"yours".to_vec()),
         ];
         assert_eq!(all[0], all[1]);
-        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 5);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 7);
     }
 
     #[test]

@@ -1,4 +1,7 @@
 use std::io;
+use std::net::SocketAddr;
+
+use model::OutOfReach;
 
 use crate::Endpoint;
 
@@ -24,6 +27,16 @@ pub enum Error {
     ConnectTimeout {
         /// Where to.
         endpoint: Endpoint,
+    },
+    /// Nothing may be sent to its address. Nothing was, so another endpoint may be tried.
+    #[error("{endpoint} is out of reach: {address} {why}")]
+    OutOfReach {
+        /// Where to.
+        endpoint: Endpoint,
+        /// The address that its name stands for, or its own.
+        address: SocketAddr,
+        /// Why not.
+        why: OutOfReach,
     },
     /// The upstream owed a byte for longer than the idle timeout.
     #[error("{endpoint} did not answer in time")]
@@ -72,7 +85,7 @@ impl Error {
     /// Whether the same [`Outgoing`](crate::Outgoing) may be sent to another endpoint: no connection came about,
     /// nothing was done that a repetition could do twice, and the body is all there.
     pub fn may_try_elsewhere(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. })
+        matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::OutOfReach { .. })
     }
 
     /// A caller's mistake: this request went out before.

@@ -79,12 +79,23 @@ impl<C: Reusable + 'static> Pools<C> {
         Rc::new(Self { pools: RefCell::default(), shared, resolver, tasks })
     }
 
-    /// The pool of an endpoint, made when first asked for.
+    /// The pool of an endpoint, made when first asked for. Connections that say whose they are have one for each request,
+    /// which nobody else finds.
     pub(crate) fn of(self: &Rc<Self>, endpoint: &Endpoint) -> Rc<Pool<C>> {
+        if endpoint.preface().is_some() {
+            return self.new_pool(endpoint);
+        }
         if let Some(pool) = self.pools.borrow().get(endpoint) {
             return pool.clone();
         }
-        let pool = Rc::new(Pool {
+        let pool = self.new_pool(endpoint);
+        self.pools.borrow_mut().insert(endpoint.clone(), pool.clone());
+        self.start_sweeping();
+        pool
+    }
+
+    fn new_pool(&self, endpoint: &Endpoint) -> Rc<Pool<C>> {
+        Rc::new(Pool {
             endpoint: endpoint.clone(),
             idle: RefCell::default(),
             named: match endpoint.upstream().host() {
@@ -92,10 +103,7 @@ impl<C: Reusable + 'static> Pools<C> {
                 UpstreamHost::Ip(_) => None,
             },
             shared: self.shared.clone(),
-        });
-        self.pools.borrow_mut().insert(endpoint.clone(), pool.clone());
-        self.start_sweeping();
-        pool
+        })
     }
 
     /// Drops every idle connection, and from now on each one that becomes idle.

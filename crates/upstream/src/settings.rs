@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use model::Reach;
 use rustls::pki_types::CertificateDer;
 
 /// How upstreams are reached. One value for the process, cloned to each worker.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub max_headers: usize,
     /// Certificate authorities believed besides those of the system.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Where nothing is sent, whatever name leads there.
+    pub reach: Reach,
 }
 
 impl Default for Settings {
@@ -40,6 +43,7 @@ impl Default for Settings {
             max_head: 64 * 1024,
             max_headers: 128,
             extra_roots: Vec::new(),
+            reach: Reach::default(),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use utoipa::ToSchema;
 
+use super::schema;
+
 /// What a host does with requests besides passing them to its upstreams. What is absent is not done.
 #[derive(ToSchema)]
 pub(crate) struct Rules {
@@ -24,6 +26,12 @@ pub(crate) struct Rules {
     canonical: Option<String>,
     /// How the health of upstreams is judged.
     health: Option<Health>,
+    /// Whether answers that came uncompressed are compressed for clients that take that: text in the widest sense, of 1 KiB
+    /// or more.
+    #[schema(default = false)]
+    compress: Option<bool>,
+    /// Pages in the place of the gateway's own for what goes wrong, for clients that read HTML.
+    error_pages: Option<ErrorPages>,
     /// `Strict-Transport-Security`.
     hsts: Option<Hsts>,
     /// Bounds of requests.
@@ -49,6 +57,22 @@ pub(crate) struct Rules {
     security_headers: Option<bool>,
     /// A directory in place of upstreams.
     r#static: Option<Directory>,
+    /// How upstreams are told whose a connection is, before anything else is sent: by the PROXY protocol. Such a connection
+    /// serves one request.
+    #[schema(schema_with = schema::proxy_protocol_or_null)]
+    upstream_proxy_protocol: Option<model::ProxyProtocol>,
+}
+
+/// Pages for what goes wrong.
+#[derive(ToSchema)]
+pub(crate) struct ErrorPages {
+    /// HTML by the status that it is for: `404`, or `5xx` for all without a page of their own. `{status}`, `{reason}`,
+    /// `{request_id}` and `{host}` in it are replaced. At most 64 KiB each and 128 KiB together.
+    #[schema(example = json!({"404": "<h1>Nothing here</h1>", "5xx": "<h1>{status} {reason}</h1><p>{request_id}</p>"}))]
+    pages: BTreeMap<String, String>,
+    /// Whether they also take the place of an app's own answers that are errors, unless these have data (JSON and the like).
+    #[schema(default = false)]
+    intercept: Option<bool>,
 }
 
 /// How requests are shared out.

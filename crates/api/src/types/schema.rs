@@ -34,6 +34,12 @@ pub(super) fn upstream_tls_or_null() -> Schema {
     words_or_null(TLS, &UPSTREAM_TLS)
 }
 
+pub(super) fn proxy_protocol_or_null() -> Schema {
+    let why = "How upstreams are told whose a connection is, before anything else is sent: by this version of the PROXY protocol. \
+               Such a connection serves one request.";
+    words_or_null(why, &["v1", "v2"])
+}
+
 pub(super) fn certificate_mode() -> Schema {
     words(MODE, &CERTIFICATE_MODE)
 }

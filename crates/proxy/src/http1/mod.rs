@@ -104,7 +104,7 @@ pub(crate) async fn serve(conn: Rc<Conn>, io: Metered<Stream>) {
             refused::log(&conn, status, why, &link.begun(), Duration::ZERO);
             close(link.into_parts().0, true).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, remote = %conn.remote, "connection ended"),
+        Ok(Err(error)) => tracing::debug!(%error, remote = %conn.ends.remote, "connection ended"),
         Err(lapse) => {
             count(&conn, lapse);
             if lapse == Lapse::Head {

@@ -153,11 +153,11 @@ where
         let mut cx = Context::from_waker(&waker);
         let end = self.poll_requests(&mut cx);
         if let Poll::Ready(Err(error)) = self.gather.borrow_mut().drain(&mut cx) {
-            tracing::debug!(%error, remote = %self.conn.remote, "connection broke");
+            tracing::debug!(%error, remote = %self.conn.ends.remote, "connection broke");
             return Poll::Ready(());
         }
         if let Err(error) = ready!(end) {
-            tracing::debug!(%error, remote = %self.conn.remote, "connection ended");
+            tracing::debug!(%error, remote = %self.conn.ends.remote, "connection ended");
         }
         Poll::Ready(())
     }
@@ -214,7 +214,7 @@ where
         // The answer to the last question, if nobody has taken it note of yet, stands in the way of the next.
         let _ = ping.poll_pong(&mut Context::from_waker(Waker::noop()));
         if let Err(error) = ping.send_ping(Ping::opaque()) {
-            tracing::debug!(%error, remote = %self.conn.remote, "can't ask for a sign of life");
+            tracing::debug!(%error, remote = %self.conn.ends.remote, "can't ask for a sign of life");
         }
     }
 }

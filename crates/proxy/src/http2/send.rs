@@ -75,7 +75,7 @@ async fn send(conn: &Rc<Conn>, response: Response<Reply>, mut respond: SendRespo
         Ok(stream) => stream,
         Err(error) => {
             body.fails("the client went away");
-            tracing::debug!(%error, remote = %conn.remote, "can't send an answer");
+            tracing::debug!(%error, remote = %conn.ends.remote, "can't send an answer");
             return respond.send_reset(Reason::INTERNAL_ERROR);
         }
     };
