@@ -9,6 +9,7 @@
 
 mod acme;
 mod activation;
+mod apps;
 mod architecture;
 mod backup;
 mod bad_config;
@@ -22,11 +23,13 @@ mod drain;
 mod durability;
 mod fleet;
 mod gateway;
+mod grpc;
 mod history;
 mod http_semantics;
 mod legacy_lua;
 mod legacy_redis;
 mod malformed;
+mod many_sockets;
 mod name_flood;
 mod observability;
 mod outages;

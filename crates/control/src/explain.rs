@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auth::Permission;
 use http::{HeaderMap, Method, Uri};
-use model::{Host, Hostname};
+use model::{Host, Hostname, UpstreamHttp};
 use policy::limit::Limiter;
 use policy::{Answer, Behind, Compiled, Facts, Outcome, State, Step, Verified};
 
@@ -105,7 +105,7 @@ fn decide(host: &Host, name: &str, asked: &Imagined, explained: &mut Explanation
     (explained.outcome, explained.status) = match decision.outcome {
         Outcome::Answer(answer) => (told(&answer), Some(answer.status().as_u16())),
         Outcome::Check(attempt) => (format!("the password of {:?} decides", attempt.name()), None),
-        Outcome::Go(target) => (gone(target.target, &target.path), None),
+        Outcome::Go(target) => (gone(target.target, host.rules().upstream_http, &target.path), None),
     };
 }
 
@@ -118,12 +118,13 @@ fn told(answer: &Answer) -> String {
     }
 }
 
-fn gone(behind: &Behind, path: &str) -> String {
+fn gone(behind: &Behind, http: UpstreamHttp, path: &str) -> String {
+    let by = if http == UpstreamHttp::Two { " by HTTP/2" } else { "" };
     match behind {
         Behind::Upstreams(all) if all.is_empty() => "no upstream: 503".to_owned(),
         Behind::Upstreams(all) => {
             let all: Vec<_> = all.iter().map(ToString::to_string).collect();
-            format!("to one of {} with {path}", all.join(", "))
+            format!("to one of {} with {path}{by}", all.join(", "))
         }
         Behind::Directory(directory) => format!("to the directory {} with {path}", directory.root),
     }

@@ -30,7 +30,9 @@ mod timestamp;
 mod user;
 
 pub use cert::{CertRecord, CertSource, CertStatus, CertWanted, Challenge};
-pub use host::{CertificateMode, Host, Upstream, UpstreamError, UpstreamHost, UpstreamTls};
+pub use host::{
+    CertificateMode, Host, Upstream, UpstreamError, UpstreamHost, UpstreamHttp, UpstreamTls,
+};
 pub use name::{HostPattern, Hostname, Label, NameError, is_local_name, normalise_host};
 pub use revision::{ETag, Epoch, Revision, RevisionError};
 pub use rules::{

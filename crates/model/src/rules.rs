@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Upstream;
+use crate::{Upstream, UpstreamHttp};
 
 /// What a host does with requests besides passing them to its upstreams in turn. Every part has a default that does
 /// nothing, but for [`HostRules::rewrite_responses`].
@@ -57,6 +57,9 @@ pub struct HostRules {
     /// Whether browsers are told to be strict: no sniffing, no frames elsewhere, short referrers.
     #[serde(skip_serializing_if = "is_default")]
     pub security_headers: bool,
+    /// Which version of HTTP the upstreams speak, those of routes included.
+    #[serde(skip_serializing_if = "is_default")]
+    pub upstream_http: UpstreamHttp,
 }
 
 impl Default for HostRules {
@@ -77,6 +80,7 @@ impl Default for HostRules {
             response_headers: HeaderRules::default(),
             hsts: None,
             security_headers: false,
+            upstream_http: UpstreamHttp::default(),
         }
     }
 }

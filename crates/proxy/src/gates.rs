@@ -14,13 +14,13 @@ use http::header::{HeaderMap, HeaderName, LOCATION};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Response, StatusCode};
-use model::{DirectoryRules, Host, Upstream, UpstreamHost, UpstreamTls};
+use model::{DirectoryRules, Host, Upstream, UpstreamHost, UpstreamHttp, UpstreamTls};
 use policy::limit::{Fields, Limiter};
 use policy::{Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, State, Verified};
 use rewrite::{Arrival, Internal, Scheme};
 use static_files::{Directory, Options, Roots};
 use tokio::sync::Semaphore;
-use upstream::Endpoints;
+use upstream::{Endpoint, Endpoints};
 
 use crate::conn::Conn;
 use crate::matched::Matched;
@@ -70,11 +70,12 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(upstreams: &[Upstream], tls: UpstreamTls) -> Self {
+    pub(crate) fn new(upstreams: &[Upstream], tls: UpstreamTls, http: UpstreamHttp) -> Self {
         let names: Vec<_> = upstreams.iter().map(|it| (host_text(it), it.port())).collect();
         let own = names.iter().map(|(name, port)| (name.as_str(), *port));
         let internal = Internal::new(own, tls != UpstreamTls::Off);
-        Self { endpoints: Endpoints::new(upstreams, tls), internal }
+        let endpoint = |upstream: &Upstream| Endpoint::speaking(http, upstream.clone(), tls);
+        Self { endpoints: upstreams.iter().map(endpoint).collect(), internal }
     }
 }
 
@@ -132,7 +133,8 @@ impl Gates {
         let Compiled { policy, headers } = policy::compile(host)?;
         let behind = |behind| match behind {
             policy::Behind::Upstreams(all) => {
-                Behind::Upstreams(Arc::new(Group::new(&all, host.upstream_tls)))
+                let http = host.rules().upstream_http;
+                Behind::Upstreams(Arc::new(Group::new(&all, host.upstream_tls, http)))
             }
             policy::Behind::Directory(rules) => match open(&rules, roots) {
                 Ok(directory) => Behind::Directory(directory, AtomicU64::new(0)),

@@ -44,6 +44,7 @@
 mod admin;
 mod body;
 mod conn;
+mod copy;
 mod digest;
 mod downloads;
 mod drive;

@@ -56,7 +56,7 @@ impl Route {
     /// # Errors
     /// [`Error::Rules`] with everything that is wrong with them.
     pub(crate) fn new(host: Host, roots: &Roots) -> Result<Self, Error> {
-        let group = Group::new(&host.upstreams, host.upstream_tls);
+        let group = Group::new(&host.upstreams, host.upstream_tls, host.rules().upstream_http);
         let gates = Gates::new(&host, roots).map_err(|faults| Error::Rules {
             host: host.pattern.to_string(),
             faults: faults

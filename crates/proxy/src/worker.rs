@@ -10,6 +10,7 @@ use runtime::{Shutdown, Tasks};
 use telemetry::{AccessRecord, AccessWriter};
 use upstream::Upstreams;
 
+use crate::copy::Scratch;
 use crate::guard::MAX_HEAD;
 use crate::id::Ids;
 use crate::meters::Meters;
@@ -35,6 +36,8 @@ pub(crate) struct Worker {
     pub(crate) connections: Cell<usize>,
     pub(crate) parked: Cell<usize>,
     draining: Cell<bool>,
+    /// What tunnels read into.
+    pub(crate) scratch: Scratch,
     access: RefCell<AccessWriter>,
     logs_access: bool,
 }
@@ -60,6 +63,7 @@ impl Worker {
             http1: http1(),
             http2: http2::builder(&settings),
             logs_access: access.is_on(),
+            scratch: Scratch::default(),
             access: RefCell::new(access),
             ids: Ids::new(),
             connections: Cell::new(0),

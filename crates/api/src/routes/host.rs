@@ -19,7 +19,7 @@ const READ_ONLY: [&str; 6] =
     ["certificate_status", "created_at", "created_by", "etag", "revision", "updated_at"];
 
 /// The members that are rules.
-const RULES: [&str; 15] = [
+const RULES: [&str; 16] = [
     "allow",
     "basic_auth",
     "canonical",
@@ -35,6 +35,7 @@ const RULES: [&str; 15] = [
     "routes",
     "security_headers",
     "static",
+    "upstream_http",
 ];
 
 /// Lists hosts in the order of their patterns.

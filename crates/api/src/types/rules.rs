@@ -43,6 +43,21 @@ pub(crate) struct Rules {
     security_headers: Option<bool>,
     /// A directory in place of upstreams.
     r#static: Option<Directory>,
+    /// Which version of HTTP the upstreams speak, those of routes included; `2` for gRPC. In clear the connection begins
+    /// with it at once, over TLS it is agreed on by ALPN. WebSockets use HTTP/1.1 all the same.
+    #[schema(default = "1")]
+    upstream_http: Option<UpstreamHttp>,
+}
+
+/// A version of HTTP.
+#[derive(ToSchema)]
+pub(crate) enum UpstreamHttp {
+    /// HTTP/1.1.
+    #[schema(rename = "1")]
+    One,
+    /// HTTP/2.
+    #[schema(rename = "2")]
+    Two,
 }
 
 /// Names and passwords.

@@ -17,7 +17,7 @@ pub(crate) use self::connection::Connection;
 pub(crate) use self::exchange::send;
 use self::intake::Intake;
 use self::spare::Spare;
-pub(crate) use self::upload::{Upload, put_field};
+pub(crate) use self::upload::{Upload, UploadError, put_field};
 use crate::Settings;
 
 /// What all connections of a worker share.
