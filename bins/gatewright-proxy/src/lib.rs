@@ -84,6 +84,7 @@ impl DataPlane {
     /// When an address can't be bound (the error names it), a file can't be read, or a key can't be used.
     pub fn bind(settings: &ProxySettings, shared: Shared) -> anyhow::Result<Self> {
         let common = &settings.common;
+        make_room();
         let Shared { backend, metrics, access, clock } = shared;
         let plaintext = common.allow_plaintext_secrets || common.cert_key.is_none();
         let sealer = Sealer::new(None, common.cert_key.as_ref(), plaintext)?;
@@ -158,6 +159,14 @@ impl DataPlane {
             tracing::warn!("the access log's reader is too slow: its last lines are lost");
         }
         outcome
+    }
+}
+
+/// As many connections as the system allows this process: two for each request under way, two for each tunnel.
+fn make_room() {
+    match runtime::raise_open_files() {
+        Ok(limit) => tracing::info!(open_files = ?limit, "room for connections"),
+        Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
     }
 }
 

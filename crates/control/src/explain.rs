@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auth::Permission;
 use http::{HeaderMap, Method, Uri};
-use model::{BalancePolicy, Host, HostRules, Hostname, ProxyProtocol, Upstream};
+use model::{BalancePolicy, Host, HostRules, Hostname, ProxyProtocol, Upstream, UpstreamHttp};
 use policy::limit::Limiter;
 use policy::{Answer, Behind, Compiled, Facts, Outcome, State, Step, Verified};
 
@@ -149,6 +149,9 @@ fn besides(rules: &HostRules, behind: &Behind) -> String {
     if let (Some(version), Behind::Upstreams(_)) = (rules.upstream_proxy_protocol, behind) {
         let version = if version == ProxyProtocol::V1 { 1 } else { 2 };
         besides += &format!("; the connection begins with the PROXY protocol, version {version}");
+    }
+    if let (UpstreamHttp::Two, Behind::Upstreams(_)) = (rules.upstream_http, behind) {
+        besides += "; by HTTP/2";
     }
     if rules.compress {
         besides += "; the answer is compressed where the client takes it and it is worth it";

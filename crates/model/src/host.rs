@@ -108,6 +108,19 @@ pub enum UpstreamTls {
     Insecure,
 }
 
+/// Which version of HTTP is spoken to an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum UpstreamHttp {
+    /// HTTP/1.1.
+    #[default]
+    #[serde(rename = "1")]
+    One,
+    /// HTTP/2: in clear by prior knowledge, in TLS by ALPN (RFC 9113 §3).
+    #[serde(rename = "2")]
+    Two,
+}
+
 /// The address of an upstream: `127.0.0.1:9000`, `[::1]:9000` or `app:80`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Upstream {

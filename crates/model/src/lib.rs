@@ -36,7 +36,9 @@ pub use balance::{
     StatusRangeError,
 };
 pub use cert::{CertRecord, CertSource, CertStatus, CertWanted, Challenge};
-pub use host::{CertificateMode, Host, Upstream, UpstreamError, UpstreamHost, UpstreamTls};
+pub use host::{
+    CertificateMode, Host, Upstream, UpstreamError, UpstreamHost, UpstreamHttp, UpstreamTls,
+};
 pub use name::{HostPattern, Hostname, Label, NameError, is_local_name, normalise_host};
 pub use reach::{Allowed, OutOfReach, Reach};
 pub use revision::{ETag, Epoch, Revision, RevisionError};

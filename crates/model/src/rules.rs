@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BalanceRules, BreakerRules, HealthRules, Span, Upstream};
+use crate::{BalanceRules, BreakerRules, HealthRules, Span, Upstream, UpstreamHttp};
 
 /// What a host does with requests besides passing them to its upstreams in turn. Every part has a default that does
 /// nothing, but for [`HostRules::rewrite_responses`].
@@ -67,11 +67,17 @@ pub struct HostRules {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerRules>,
     /// Whether answers that came uncompressed are compressed for clients that take that.
+    #[serde(skip_serializing_if = "is_default")]
     pub compress: bool,
     /// Pages in the place of ours for what goes wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_pages: Option<ErrorPageRules>,
     /// How upstreams are told whose a connection is, before anything else is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_proxy_protocol: Option<ProxyProtocol>,
+    /// Which version of HTTP the upstreams speak, those of routes included.
+    #[serde(skip_serializing_if = "is_default")]
+    pub upstream_http: UpstreamHttp,
 }
 
 impl Default for HostRules {
@@ -98,6 +104,7 @@ impl Default for HostRules {
             compress: false,
             error_pages: None,
             upstream_proxy_protocol: None,
+            upstream_http: UpstreamHttp::default(),
         }
     }
 }

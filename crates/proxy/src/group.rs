@@ -6,7 +6,7 @@ use http::HeaderValue;
 use model::{Host, ProxyProtocol, Upstream, UpstreamHost, UpstreamTls};
 use proxy_protocol::Version;
 use rewrite::Internal;
-use upstream::{Balancer, Endpoints};
+use upstream::{Balancer, Endpoint, Endpoints};
 
 /// Upstreams that share the requests for a path.
 #[derive(Debug)]
@@ -31,7 +31,10 @@ impl Group {
         let names: Vec<_> = upstreams.iter().map(|it| (host_text(it), it.port())).collect();
         let own = names.iter().map(|(name, port)| (name.as_str(), *port));
         let internal = Internal::new(own, tls != UpstreamTls::Off);
-        Self { endpoints: Endpoints::new(upstreams, tls), internal, tells, balancer: None }
+        let http = host.rules().upstream_http;
+        let endpoint = |upstream: &Upstream| Endpoint::speaking(http, upstream.clone(), tls);
+        let endpoints = upstreams.iter().map(endpoint).collect();
+        Self { endpoints, internal, tells, balancer: None }
     }
 }
 

@@ -46,6 +46,7 @@ mod body;
 mod clients;
 mod compress;
 mod conn;
+mod copy;
 mod digest;
 mod downloads;
 mod entry;

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::io;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::InspectWriter;
 use upstream::UpgradedIo;
 
 use crate::conn::Conn;
+use crate::copy;
 use crate::record::Record;
 
 /// A switch of protocols that waits for its answer to be sent.
@@ -36,8 +37,10 @@ impl Tunnel {
         let mut client = InspectWriter::new(client, |bytes| record.borrow_mut().sends(bytes.len()));
         let copied: io::Result<()> = async {
             upstream.write_all(&early).await?;
-            copy_bidirectional(&mut client, &mut upstream).await?;
-            Ok(())
+            upstream.flush().await?;
+            // It may be a small part of the buffer that it came in.
+            drop(early);
+            copy::both_ways(&mut client, &mut upstream, &conn.worker.scratch).await
         }
         .await;
         if let Err(error) = copied {

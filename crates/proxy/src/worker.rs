@@ -10,6 +10,7 @@ use telemetry::{AccessRecord, AccessWriter};
 use upstream::{Spare, Upstreams};
 
 use crate::clients::Clients;
+use crate::copy::Scratch;
 use crate::http1::SCRATCH;
 use crate::id::Ids;
 use crate::meters::Meters;
@@ -39,6 +40,8 @@ pub(crate) struct Worker {
     pub(crate) connections: Cell<usize>,
     pub(crate) parked: Cell<usize>,
     draining: Cell<bool>,
+    /// What tunnels read into.
+    pub(crate) scratch: Scratch,
     access: RefCell<AccessWriter>,
     logs_access: bool,
 }
@@ -67,6 +70,7 @@ impl Worker {
             spare: Spare::default(),
             http2: http2::builder(&settings),
             logs_access: access.is_on(),
+            scratch: Scratch::default(),
             access: RefCell::new(access),
             ids: Ids::new(),
             connections: Cell::new(0),

@@ -6,7 +6,8 @@
 //! - [`Clock`] is the only source of wall-clock time, so that a test can turn it by hand.
 //! - [`Workers`] are the data plane's threads: one single-threaded runtime each, whose futures need not be `Send`.
 //! - [`drive`] runs a [`BackgroundTask`]: on an event and on a timer, by one code path, never twice at once.
-//! - [`signals`] translates Unix signals; [`inherited_listeners`] takes the sockets of a service manager.
+//! - [`signals`] translates Unix signals; [`inherited_listeners`] takes the sockets of a service manager;
+//!   [`raise_open_files`] makes room for connections.
 //!
 //! It knows nothing of HTTP, hosts or the store.
 //!
@@ -28,6 +29,7 @@
 mod background;
 mod clock;
 mod inherited;
+mod open_files;
 mod shutdown;
 mod signals;
 mod tasks;
@@ -36,6 +38,7 @@ mod workers;
 pub use background::{Activator, BackgroundTask, BoxError, TaskStatus, drive};
 pub use clock::{Clock, ManualClock};
 pub use inherited::inherited_listeners;
+pub use open_files::raise_open_files;
 pub use shutdown::Shutdown;
 pub use signals::{Signals, signals};
 pub use tasks::{ServiceDied, Tasks};

@@ -4,9 +4,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{Error, codec, hyper_client};
+use crate::{Error, codec, http2, hyper_client};
 
-/// The body of an upstream's response. Dropping it before its end closes the connection.
+/// The body of an upstream's response. Dropping it before its end closes the connection; on HTTP/2 it resets the stream.
 #[derive(Debug, Default)]
 pub struct UpBody {
     inner: Inner,
@@ -20,6 +20,7 @@ enum Inner {
     Full(Bytes),
     Codec(Box<codec::AnswerBody>),
     Hyper(Box<hyper_client::AnswerBody>),
+    Http2(Box<http2::AnswerBody>),
 }
 
 impl From<Bytes> for UpBody {
@@ -31,6 +32,12 @@ impl From<Bytes> for UpBody {
 impl From<hyper_client::AnswerBody> for UpBody {
     fn from(body: hyper_client::AnswerBody) -> Self {
         Self { inner: Inner::Hyper(Box::new(body)) }
+    }
+}
+
+impl From<http2::AnswerBody> for UpBody {
+    fn from(body: http2::AnswerBody) -> Self {
+        Self { inner: Inner::Http2(Box::new(body)) }
     }
 }
 
@@ -57,6 +64,7 @@ impl Body for UpBody {
             }
             Inner::Codec(body) => Pin::new(&mut **body).poll_frame(cx),
             Inner::Hyper(body) => Pin::new(&mut **body).poll_frame(cx),
+            Inner::Http2(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -66,6 +74,7 @@ impl Body for UpBody {
             Inner::Full(_) => false,
             Inner::Codec(body) => body.is_end_stream(),
             Inner::Hyper(body) => body.is_end_stream(),
+            Inner::Http2(body) => body.is_end_stream(),
         }
     }
 
@@ -75,6 +84,7 @@ impl Body for UpBody {
             Inner::Full(whole) => SizeHint::with_exact(whole.len() as u64),
             Inner::Codec(body) => body.size_hint(),
             Inner::Hyper(body) => body.size_hint(),
+            Inner::Http2(body) => body.size_hint(),
         }
     }
 }

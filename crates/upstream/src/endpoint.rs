@@ -3,10 +3,10 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use http::HeaderValue;
-use model::{Upstream, UpstreamHost, UpstreamTls};
+use model::{Upstream, UpstreamHost, UpstreamHttp, UpstreamTls};
 use rustls::pki_types::ServerName;
 
-/// One place requests are sent to: an address, whether TLS is spoken, and the name its certificate must have.
+/// One place requests are sent to: an address, which HTTP and whether TLS is spoken, and the name its certificate must have.
 ///
 /// Made once when a host table changes; cheap to clone, to hash and to compare. Connections are pooled by it.
 #[derive(Clone)]
@@ -15,6 +15,7 @@ pub struct Endpoint(Arc<Inner>);
 struct Inner {
     upstream: Upstream,
     tls: UpstreamTls,
+    http: UpstreamHttp,
     server_name: Option<ServerName<'static>>,
     authority: HeaderValue,
     text: Box<str>,
@@ -24,29 +25,35 @@ struct Inner {
 }
 
 impl Endpoint {
-    /// The endpoint at `upstream`. The name for SNI and verification is the upstream's own.
+    /// The endpoint at `upstream`, by HTTP/1.1. The name for SNI and verification is the upstream's own.
     pub fn new(upstream: Upstream, tls: UpstreamTls) -> Self {
+        Self::speaking(UpstreamHttp::One, upstream, tls)
+    }
+
+    /// As [`new`](Self::new), by this version of HTTP.
+    pub fn speaking(http: UpstreamHttp, upstream: Upstream, tls: UpstreamTls) -> Self {
         let server_name = match upstream.host() {
             UpstreamHost::Ip(ip) => Some(ServerName::from(*ip)),
             UpstreamHost::Name(name) => ServerName::try_from(name.as_str().to_owned()).ok(),
         };
         let authority = authority(&upstream, tls);
         let mut hasher = DefaultHasher::new();
-        (&upstream, &tls).hash(&mut hasher);
+        (&upstream, &tls, &http).hash(&mut hasher);
         let text = upstream.to_string().into();
         let hash = hasher.finish();
         let preface = None;
-        Self(Arc::new(Inner { upstream, tls, server_name, authority, text, preface, hash }))
+        Self(Arc::new(Inner { upstream, tls, http, server_name, authority, text, preface, hash }))
     }
 
     /// The same place, where each connection begins with these bytes, before TLS: they say whose it is. Such a connection
     /// serves one request, and nobody else.
     #[must_use]
     pub fn with_preface(&self, preface: Vec<u8>) -> Self {
-        let Inner { upstream, tls, server_name, authority, text, hash, .. } = &*self.0;
+        let Inner { upstream, tls, http, server_name, authority, text, hash, .. } = &*self.0;
         Self(Arc::new(Inner {
             upstream: upstream.clone(),
             tls: *tls,
+            http: *http,
             server_name: server_name.clone(),
             authority: authority.clone(),
             text: text.clone(),
@@ -68,6 +75,11 @@ impl Endpoint {
     /// Whether and how TLS is spoken.
     pub fn tls(&self) -> UpstreamTls {
         self.0.tls
+    }
+
+    /// Which version of HTTP is spoken, but for WebSockets and the like.
+    pub fn http(&self) -> UpstreamHttp {
+        self.0.http
     }
 
     /// Its own name, as a `Host` field would have it: without the port if that is its scheme's.
@@ -98,7 +110,8 @@ fn authority(upstream: &Upstream, tls: UpstreamTls) -> HeaderValue {
 impl PartialEq for Endpoint {
     fn eq(&self, other: &Self) -> bool {
         let same = |a: &Inner, b: &Inner| {
-            a.hash == b.hash && a.upstream == b.upstream && a.tls == b.tls && a.preface == b.preface
+            let speak_alike = a.tls == b.tls && a.http == b.http && a.preface == b.preface;
+            a.hash == b.hash && a.upstream == b.upstream && speak_alike
         };
         Arc::ptr_eq(&self.0, &other.0) || same(&self.0, &other.0)
     }
@@ -192,9 +205,10 @@ mod tests {
             endpoint("a:80", UpstreamTls::Insecure),
             endpoint("a:80", UpstreamTls::Off).with_preface(b"mine".to_vec()),
             endpoint("a:80", UpstreamTls::Off).with_preface(b"yours".to_vec()),
+            Endpoint::speaking(UpstreamHttp::Two, "a:80".parse().unwrap(), UpstreamTls::Off),
         ];
         assert_eq!(all[0], all[1]);
-        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 7);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 8);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Upstream connections: one request sent, its answer read.
 //!
 //! [`Upstreams`] belongs to one worker thread and is not `Send`: nothing in it is shared, so nothing is locked. It
-//! keeps connections alive per [`Endpoint`], opens new ones (names resolved, TLS verified), speaks HTTP/1.1 and
+//! keeps connections alive per [`Endpoint`], opens new ones (names resolved, TLS verified), speaks HTTP and
 //! knows when a request may be repeated. It doesn't choose hosts and rewrites no headers but those of the
 //! connection itself.
 //!
@@ -66,6 +66,9 @@
 //! connection. One suite holds both to the same behaviour. Where they differ, the codec is the stricter one: a
 //! line in a trailer section ends in CRLF only, interim responses have a limit, and a small idempotent body is
 //! sent again.
+//!
+//! An [`Endpoint`] may speak HTTP/2 instead, which is a module of its own: many requests on one connection, what the
+//! other end refused repeated. An upgrade goes to it by HTTP/1.1.
 #![forbid(unsafe_code)]
 
 mod alarm;
@@ -76,6 +79,7 @@ mod connect;
 mod endpoint;
 mod error;
 mod framing;
+mod http2;
 mod hyper_client;
 mod message;
 mod pool;

@@ -19,6 +19,14 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Whether HTTP/2 may be spoken: agreed on in the handshake, or by prior knowledge where there is none (RFC 9113 §3).
+    pub(crate) fn may_speak_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
     /// Whether an idle connection is still usable: neither closed nor, unasked, written to by the other end. Costs
     /// no system call; what the reactor hasn't heard of yet escapes it.
     pub(crate) fn is_quiet(&mut self) -> bool {

@@ -25,6 +25,8 @@ enum Transport {
 
 impl UpgradedIo {
     pub(crate) fn new(stream: Stream, leftover: Bytes) -> Self {
+        // Even empty it would keep the buffer that it came in.
+        let leftover = if leftover.is_empty() { Bytes::new() } else { leftover };
         Self { transport: Transport::Own(stream), leftover }
     }
 }
@@ -50,6 +52,10 @@ impl AsyncRead for UpgradedIo {
         let take = self.leftover.len().min(into.remaining());
         into.put_slice(&self.leftover[..take]);
         self.leftover.advance(take);
+        if self.leftover.is_empty() {
+            // Even empty it would keep the buffer that it came in.
+            self.leftover = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -4,12 +4,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::Body;
+use model::UpstreamHttp;
 use runtime::Tasks;
 
 use crate::balance::{Balancer, Turns, Walk};
 use crate::codec::{self, Codec};
 use crate::connect::{Connector, Resolver};
 use crate::error::BoxError;
+use crate::http2::{self, Http2};
 use crate::hyper_client::{self, HyperClient};
 use crate::pool::Pools;
 use crate::{Answer, Endpoint, Error, ExchangeKind, Outgoing, Settings};
@@ -19,6 +21,7 @@ use crate::{Answer, Endpoint, Error, ExchangeKind, Outgoing, Settings};
 pub struct Upstreams {
     connector: Connector,
     exchange: Exchange,
+    http2: Rc<Http2>,
     turns: Turns,
 }
 
@@ -34,7 +37,8 @@ impl Upstreams {
     pub fn new(settings: Settings, tasks: Tasks) -> Rc<Self> {
         let connector = Connector::new(settings.clone());
         Rc::new(Self {
-            exchange: Exchange::new(&settings, connector.resolver().clone(), tasks),
+            exchange: Exchange::new(&settings, connector.resolver().clone(), tasks.clone()),
+            http2: Http2::new(&settings, tasks),
             connector,
             turns: Turns::default(),
         })
@@ -64,6 +68,11 @@ impl Upstreams {
         B: Body<Data = Bytes> + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
+        // RFC 9113 §8.6: HTTP/2 has no `Upgrade`.
+        if endpoint.http() == UpstreamHttp::Two && outgoing.upgrade.is_none() {
+            let sent = http2::send(&self.http2, &self.connector, endpoint, outgoing, on_interim);
+            return Box::pin(sent).await;
+        }
         match &self.exchange {
             Exchange::Codec(codec, pools) => {
                 let pool = pools.of(endpoint);
@@ -87,6 +96,7 @@ impl Upstreams {
 
     /// Closes every unused connection, and from now on each one when its request is done. For the end of a drain.
     pub fn close(&self) {
+        self.http2.close();
         match &self.exchange {
             Exchange::Codec(_, pools) => pools.close(),
             Exchange::Hyper(_, pools) => pools.close(),

@@ -19,7 +19,7 @@ const READ_ONLY: [&str; 6] =
     ["certificate_status", "created_at", "created_by", "etag", "revision", "updated_at"];
 
 /// The members that are rules.
-const RULES: [&str; 18] = [
+const RULES: [&str; 22] = [
     "allow",
     "balance",
     "basic_auth",
@@ -38,6 +38,7 @@ const RULES: [&str; 18] = [
     "routes",
     "security_headers",
     "static",
+    "upstream_http",
 ];
 
 /// Lists hosts in the order of their patterns.

@@ -61,6 +61,10 @@ pub(crate) struct Rules {
     /// serves one request.
     #[schema(schema_with = schema::proxy_protocol_or_null)]
     upstream_proxy_protocol: Option<model::ProxyProtocol>,
+    /// Which version of HTTP the upstreams speak, those of routes included; `2` for gRPC. In clear the connection begins
+    /// with it at once, over TLS it is agreed on by ALPN. WebSockets use HTTP/1.1 all the same.
+    #[schema(default = "1")]
+    upstream_http: Option<UpstreamHttp>,
 }
 
 /// Pages for what goes wrong.
@@ -144,6 +148,17 @@ pub(crate) struct Breaker {
     /// Whether answers 502, 503 and 504 count as failures.
     #[schema(default = false)]
     gateway_errors: Option<bool>,
+}
+
+/// A version of HTTP.
+#[derive(ToSchema)]
+pub(crate) enum UpstreamHttp {
+    /// HTTP/1.1.
+    #[schema(rename = "1")]
+    One,
+    /// HTTP/2.
+    #[schema(rename = "2")]
+    Two,
 }
 
 /// Names and passwords.

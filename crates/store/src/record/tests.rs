@@ -371,7 +371,7 @@ fn rules_read_as_written_and_the_older_fields_have_the_last_word() {
         "routes":[{"path":"/api","upstreams":["127.0.0.1:1"],"strip_prefix":true},{"path":"/s","static":{"root":"/srv"}}],
         "rate_limit":[{"requests":5,"burst":7}],"basic_auth":{"users":{"ann":"$2b$10$canary"}},
         "hsts":{"max_age":60},"request_headers":{"set":{"x-a":"1"},"remove":["x-b"]},"security_headers":true,
-        "limits":{"max_body":10},"rewrite_responses":false,"maintenance":{"retry_after":5}}"#;
+        "limits":{"max_body":10},"rewrite_responses":false,"upstream_http":"2","maintenance":{"retry_after":5}}"#;
     host.set_rules(serde_json::from_str(json).unwrap());
     let stored = survives(&host);
     assert!(!stored["gw_rules"].contains("canary"));

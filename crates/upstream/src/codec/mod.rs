@@ -15,7 +15,7 @@ pub(crate) use self::answer_body::AnswerBody;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::exchange::send;
 use self::intake::Intake;
-pub(crate) use self::upload::{Upload, put_field};
+pub(crate) use self::upload::{Upload, UploadError, put_field};
 use crate::{Settings, Spare};
 
 /// What all connections of a worker share.

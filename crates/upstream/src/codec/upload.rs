@@ -81,6 +81,22 @@ where
         self.body
     }
 
+    /// For another hand to send and to give back: the body, how the whole of it is framed, and its first piece if that
+    /// was read.
+    pub(crate) fn into_parts(self) -> (B, BodyFraming, Bytes) {
+        let framing = self.framing();
+        (self.body, framing, self.piece.data)
+    }
+
+    /// The reverse of [`into_parts`](Self::into_parts): as if nothing had been sent.
+    pub(crate) fn from_parts(body: B, framing: BodyFraming, first: Bytes) -> Result<Self, BoxError> {
+        let mut upload = Self { framing, over: framing == BodyFraming::None, ..Self::new(body) };
+        if !first.is_empty() {
+            upload.data(first)?;
+        }
+        Ok(upload)
+    }
+
     /// How the whole body is framed.
     pub(crate) fn framing(&self) -> BodyFraming {
         match (self.framing, self.first) {

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::time::Duration;
 
-use model::{Hostname, OutOfReach, Reach, UpstreamHost, UpstreamTls};
+use model::{Hostname, OutOfReach, Reach, UpstreamHost, UpstreamHttp, UpstreamTls};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -50,16 +50,25 @@ impl Connector {
         &self.resolver
     }
 
-    /// Resolves, connects and shakes hands, all within the connect timeout.
+    /// Resolves, connects and shakes hands, all within the connect timeout. HTTP/1.1 is to be spoken.
     pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Stream, Error> {
-        match timeout(self.limit, self.dial(endpoint)).await {
+        self.connect_to_speak(UpstreamHttp::One, endpoint).await
+    }
+
+    /// As [`connect`](Self::connect), for this version of HTTP: TLS offers no other.
+    pub(crate) async fn connect_to_speak(
+        &self,
+        http: UpstreamHttp,
+        endpoint: &Endpoint,
+    ) -> Result<Stream, Error> {
+        match timeout(self.limit, self.dial(http, endpoint)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(source)) => Err(failed(endpoint.clone(), source)),
             Err(_) => Err(Error::ConnectTimeout { endpoint: endpoint.clone() }),
         }
     }
 
-    async fn dial(&self, endpoint: &Endpoint) -> io::Result<Stream> {
+    async fn dial(&self, http: UpstreamHttp, endpoint: &Endpoint) -> io::Result<Stream> {
         let port = endpoint.upstream().port();
         let mut tcp = match endpoint.upstream().host() {
             UpstreamHost::Ip(ip) => self.dial_address(SocketAddr::new(*ip, port)).await?,
@@ -73,7 +82,10 @@ impl Connector {
         }
         match endpoint.tls() {
             UpstreamTls::Off => Ok(Stream::Plain(tcp)),
-            mode => Ok(Stream::Tls(Box::new(self.tls.handshake(endpoint, mode, tcp).await?))),
+            mode => {
+                let tls = self.tls.handshake(endpoint, mode, http, tcp).await?;
+                Ok(Stream::Tls(Box::new(tls)))
+            }
         }
     }
 

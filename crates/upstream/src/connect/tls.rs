@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
-use model::UpstreamTls;
+use model::{UpstreamHttp, UpstreamTls};
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -19,13 +19,29 @@ use crate::Endpoint;
 #[derive(Debug)]
 pub(crate) struct ClientTls {
     extra_roots: Vec<CertificateDer<'static>>,
-    verifying: OnceCell<Arc<ClientConfig>>,
-    insecure: OnceCell<Arc<ClientConfig>>,
+    verifying: Configs,
+    insecure: Configs,
+}
+
+/// One for each version of HTTP.
+#[derive(Debug, Default)]
+struct Configs {
+    one: OnceCell<Arc<ClientConfig>>,
+    two: OnceCell<Arc<ClientConfig>>,
+}
+
+impl Configs {
+    fn of(&self, http: UpstreamHttp) -> &OnceCell<Arc<ClientConfig>> {
+        match http {
+            UpstreamHttp::Two => &self.two,
+            _ => &self.one,
+        }
+    }
 }
 
 impl ClientTls {
     pub(crate) fn new(extra_roots: Vec<CertificateDer<'static>>) -> Self {
-        Self { extra_roots, verifying: OnceCell::new(), insecure: OnceCell::new() }
+        Self { extra_roots, verifying: Configs::default(), insecure: Configs::default() }
     }
 
     /// Shakes hands; the name sent and verified is the endpoint's own.
@@ -33,18 +49,21 @@ impl ClientTls {
         &self,
         endpoint: &Endpoint,
         mode: UpstreamTls,
+        http: UpstreamHttp,
         tcp: TcpStream,
     ) -> io::Result<TlsStream<TcpStream>> {
         let config = match mode {
-            UpstreamTls::Insecure => self.insecure.get_or_try_init(|| async { insecure() }).await?,
-            _ => self.verifying.get_or_try_init(|| self.verifying()).await?,
+            UpstreamTls::Insecure => {
+                self.insecure.of(http).get_or_try_init(|| async { insecure(http) }).await?
+            }
+            _ => self.verifying.of(http).get_or_try_init(|| self.verifying(http)).await?,
         };
         let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "no name TLS can verify");
         let name = endpoint.server_name().ok_or_else(no_name)?;
         TlsConnector::from(config.clone()).connect(name.clone(), tcp).await
     }
 
-    async fn verifying(&self) -> io::Result<Arc<ClientConfig>> {
+    async fn verifying(&self, http: UpstreamHttp) -> io::Result<Arc<ClientConfig>> {
         let roots = self.extra_roots.clone();
         // Reads and parses files: not on a thread that serves.
         let made = tokio::task::spawn_blocking(move || {
@@ -52,20 +71,21 @@ impl ClientTls {
             let verifier =
                 rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider.clone())
                     .map_err(io::Error::other)?;
-            config(provider, Arc::new(verifier))
+            config(provider, Arc::new(verifier), http)
         });
         made.await.map_err(io::Error::other)?
     }
 }
 
-fn insecure() -> io::Result<Arc<ClientConfig>> {
+fn insecure(http: UpstreamHttp) -> io::Result<Arc<ClientConfig>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    config(provider.clone(), Arc::new(AcceptAny::new(&provider)))
+    config(provider.clone(), Arc::new(AcceptAny::new(&provider)), http)
 }
 
 fn config(
     provider: Arc<CryptoProvider>,
     verifier: Arc<dyn ServerCertVerifier>,
+    http: UpstreamHttp,
 ) -> io::Result<Arc<ClientConfig>> {
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -74,6 +94,9 @@ fn config(
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![match http {
+        UpstreamHttp::Two => b"h2".to_vec(),
+        _ => b"http/1.1".to_vec(),
+    }];
     Ok(Arc::new(config))
 }
