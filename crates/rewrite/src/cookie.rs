@@ -99,4 +99,16 @@ mod tests {
         let two = "a=b; Domain=shop.example; Domain=localhost";
         assert_eq!(rewritten(two), "a=b; Domain=shop.example");
     }
+
+    /// Found by fuzzing: a port that there can't be made the whole authority the public name, under which no cookie's
+    /// domain lay.
+    #[test]
+    fn the_public_name_is_the_name_whatever_port_is_written() {
+        let internal = Internal::new([("api.shop.example", 80)], false);
+        for port in ["", ":", ":8443", ":80443"] {
+            let authority = format!("www.shop.example{port}");
+            let public = Public { scheme: Scheme::Https, authority: &authority };
+            assert_eq!(without_domain("a=b; Domain=shop.example", &internal, &public), None);
+        }
+    }
 }

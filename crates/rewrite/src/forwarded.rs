@@ -32,8 +32,8 @@ pub(crate) fn verdict(name: &str) -> Verdict {
             Verdict::Drop
         }
         "forwarded" | "x-real-ip" => Verdict::Believe,
-        _ if name.starts_with("x-forwarded-") => Verdict::Believe,
         _ if name.contains('_') && is_alias(name) => Verdict::Drop,
+        _ if name.starts_with("x-forwarded-") => Verdict::Believe,
         _ => Verdict::Keep,
     }
 }

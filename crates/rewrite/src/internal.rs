@@ -32,6 +32,13 @@ pub struct Public<'a> {
     pub authority: &'a str,
 }
 
+impl<'a> Public<'a> {
+    /// Its name alone. A client may write any port behind it, one that there can't be too.
+    fn name(&self) -> &'a str {
+        without_dot(parts(self.authority).0)
+    }
+}
+
 impl Internal {
     /// From the host and port of each upstream; an IPv6 address with or without brackets. `over_tls` says whether they
     /// are spoken to by HTTPS.
@@ -63,10 +70,7 @@ impl Internal {
         if self.upstreams.iter().all(|(_, own)| *own != port) {
             return false;
         }
-        let is_public = || {
-            let name = split(public.authority).map_or(public.authority, |(name, _)| name);
-            written.is_some() && without_dot(name).eq_ignore_ascii_case(host)
-        };
+        let is_public = || written.is_some() && public.name().eq_ignore_ascii_case(host);
         is_own(host) || self.of_port(port).any(|own| own.is(host)) || is_public()
     }
 
@@ -80,12 +84,11 @@ impl Internal {
         if is_own(domain) || domain.parse::<IpAddr>().is_ok() || address(domain).is_some() {
             return true;
         }
-        let name = split(public.authority).map_or(public.authority, |(name, _)| name);
         let of_upstream = self.upstreams.iter().any(|(own, _)| match own {
             Name::Ip(_) => false,
             Name::Dns(own) => lies_under(own, domain),
         });
-        of_upstream && !lies_under(without_dot(name), domain)
+        of_upstream && !lies_under(public.name(), domain)
     }
 
     fn of_port(&self, port: u16) -> impl Iterator<Item = &Name> {
@@ -121,10 +124,7 @@ fn address(host: &str) -> Option<IpAddr> {
 /// The host, without a dot at its end, and the port if one is written. `None` for what is no plain authority: user
 /// information, spaces, escapes, backslashes, which programs read in different ways.
 fn split(authority: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = match authority.rfind(']') {
-        Some(end) => authority.split_at(end + 1),
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
+    let (host, port) = parts(authority);
     let is_plain = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(v6) => v6.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')),
         None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
@@ -141,6 +141,14 @@ fn split(authority: &str) -> Option<(&str, Option<u16>)> {
             Some((host, Some(digits.parse().ok()?)))
         }
         Some(_) => None,
+    }
+}
+
+/// The host, and what stands behind it.
+fn parts(authority: &str) -> (&str, &str) {
+    match authority.rfind(']') {
+        Some(end) => authority.split_at(end + 1),
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     }
 }
 

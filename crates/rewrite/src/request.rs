@@ -295,6 +295,8 @@ mod tests {
         for name in [
             "x_forwarded_for",
             "x-forwarded_for",
+            // Found by fuzzing: passed from a trusted peer, being taken for one more `X-Forwarded-…`.
+            "x-forwarded-client_cert",
             "x_forwarded_host",
             "x_real_ip",
             "x_original_url",
