@@ -268,12 +268,13 @@ async fn keep_up(directory: &Directory, looked_up: &AtomicU64, now: Duration) {
     }
 }
 
-/// Sends a client to the same path with a slash behind it; relative, so that it stays where it is.
+/// Sends a client to the same path with a slash behind it; relative, so that it stays where it is, and with `./` in front,
+/// or a prefix with a colon would read as a scheme.
 fn with_slash(asked: &PathAndQuery) -> Result<Response<Bytes>, Refusal> {
     let last = asked.path().rsplit('/').next().unwrap_or_default();
     let location = match asked.query() {
-        Some(query) => format!("{last}/?{query}"),
-        None => format!("{last}/"),
+        Some(query) => format!("./{last}/?{query}"),
+        None => format!("./{last}/"),
     };
     let bad = |_| Refusal::BadRequest("a bad target");
     let mut response = Response::new(Bytes::new());
