@@ -15,6 +15,8 @@ use mutate::{Chance, mutated};
 
 /// How long each target is given mutations; all run at the same time.
 const MUTATE_FOR: Duration = Duration::from_secs(5);
+/// The same with `tests/run --soak`.
+const MUTATE_LONG_FOR: Duration = Duration::from_secs(60);
 
 macro_rules! targets {
     ($($name:ident),* $(,)?) => {
@@ -49,7 +51,9 @@ fn replay(name: &str) {
     let words = words(&here().join("words").join(name));
     let seed = seed();
     let (mut chance, start, mut tried) = (Chance::new(seed), Instant::now(), 0_u64);
-    while start.elapsed() < MUTATE_FOR {
+    let soak = std::env::var_os("GATEWRIGHT_TESTS_SOAK").is_some();
+    let mutate_for = if soak { MUTATE_LONG_FOR } else { MUTATE_FOR };
+    while start.elapsed() < mutate_for {
         holds(target, &mutated(&mut chance, &corpus, &words));
         tried += 1;
     }

@@ -1,31 +1,19 @@
 //! Why a request would be answered as it would: the gates of its host, one after the other, by the same functions that decide
 //! in the data plane.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use auth::Permission;
-use http::{HeaderMap, Method, Uri};
 use model::{Host, Hostname};
 use policy::limit::Limiter;
-use policy::{Answer, Behind, Compiled, Facts, Outcome, State, Step, Verified};
+use policy::{Behind, Compiled, Explained, Imagined, Place, State, Verified};
 
 use crate::{Actor, Candidate, Control, Error};
 
-/// A request that is only imagined.
-#[derive(Clone, Debug)]
-pub struct Imagined {
-    /// How it asks.
-    pub method: Method,
-    /// What it asks for, with scheme and host.
-    pub url: Uri,
-    /// Who asks, behind trusted proxies.
-    pub client: IpAddr,
-    /// Its fields.
-    pub headers: HeaderMap,
-}
+/// Where HTTPS is reached, as far as the control plane knows.
+const HTTPS_PORT: u16 = 443;
 
-/// What would become of it.
+/// What would become of a request.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// The name as it is compared.
@@ -34,12 +22,8 @@ pub struct Explanation {
     pub matched: Option<String>,
     /// Every pattern that matches, the best first.
     pub candidates: Vec<Candidate>,
-    /// Each gate and how it came out.
-    pub steps: Vec<Step>,
-    /// What it comes to, in a sentence.
-    pub outcome: String,
-    /// The status that the gateway itself answers with; `None` when the request goes on.
-    pub status: Option<u16>,
+    /// What the host does with it.
+    pub explained: Explained,
 }
 
 impl Control {
@@ -55,76 +39,41 @@ impl Control {
         let name = Hostname::from_authority(authority)
             .map_err(|error| Error::invalid("?url", error.to_string()))?;
         let found = self.lookup(actor, name.clone()).await?;
-        let mut explained = Explanation {
+        let mut explanation = Explanation {
             name: name.as_str().to_owned(),
             matched: found.matched.clone(),
             candidates: found.candidates,
-            steps: Vec::new(),
-            outcome: "no pattern matches: unknown host".to_owned(),
-            status: Some(404),
+            explained: Explained::ended(404, "no pattern matches: unknown host"),
         };
-        let Some(pattern) = found.matched else { return Ok(explained) };
-        let Some(host) = self.store().get::<Host>(&pattern).await? else { return Ok(explained) };
-        decide(&host.value, name.as_str(), asked, &mut explained);
-        Ok(explained)
+        let Some(pattern) = found.matched else { return Ok(explanation) };
+        let Some(host) = self.store().get::<Host>(&pattern).await? else { return Ok(explanation) };
+        explanation.explained = explained(&host.value, name.as_str(), asked);
+        Ok(explanation)
     }
 }
 
-fn decide(host: &Host, name: &str, asked: &Imagined, explained: &mut Explanation) {
+fn explained(host: &Host, name: &str, asked: &Imagined) -> Explained {
     if let Some(field) = host.foreign_gate {
-        explained.outcome = format!("{field} guards this host, which is not known here: 403");
-        explained.status = Some(403);
-        return;
+        return Explained::guarded(field);
     }
-    let compiled = match policy::compile(host) {
+    let Compiled { policy, .. } = match policy::compile(host) {
         Ok(compiled) => compiled,
         Err(faults) => {
             let faults: Vec<_> =
                 faults.iter().map(|it| format!("{}: {}", it.pointer, it.detail)).collect();
-            explained.outcome = format!("proxies refuse the record: {}", faults.join("; "));
-            explained.status = None;
-            return;
+            let outcome = format!("proxies refuse the record: {}", faults.join("; "));
+            return Explained { outcome, ..Explained::default() };
         }
-    };
-    let Compiled { policy, .. } = compiled;
-    let facts = Facts {
-        method: &asked.method,
-        name,
-        port: asked.url.port_u16(),
-        path: asked.url.path(),
-        query: asked.url.query(),
-        headers: &asked.headers,
-        client: asked.client,
-        by_https: asked.url.scheme_str() == Some("https"),
-        https_port: 443,
     };
     let (limiter, verified) = (Limiter::new(1), Verified::default());
     let mut state =
         State { limiter: &limiter, verified: &verified, now: Duration::ZERO, counts: false };
-    let decision = policy::decide(&policy, &facts, &mut state, &mut explained.steps);
-    (explained.outcome, explained.status) = match decision.outcome {
-        Outcome::Answer(answer) => (told(&answer), Some(answer.status().as_u16())),
-        Outcome::Check(attempt) => (format!("the password of {:?} decides", attempt.name()), None),
-        Outcome::Go(target) => (gone(target.target, &target.path), None),
-    };
+    asked.explained(&policy, name, HTTPS_PORT, &mut state, place)
 }
 
-fn told(answer: &Answer) -> String {
-    match answer {
-        Answer::Redirect(status, location) => {
-            format!("{} to {}", status.as_u16(), location.to_str().unwrap_or("?"))
-        }
-        answer => format!("{} by the gateway", answer.status()),
-    }
-}
-
-fn gone(behind: &Behind, path: &str) -> String {
+fn place(behind: &Behind) -> Place {
     match behind {
-        Behind::Upstreams(all) if all.is_empty() => "no upstream: 503".to_owned(),
-        Behind::Upstreams(all) => {
-            let all: Vec<_> = all.iter().map(ToString::to_string).collect();
-            format!("to one of {} with {path}", all.join(", "))
-        }
-        Behind::Directory(directory) => format!("to the directory {} with {path}", directory.root),
+        Behind::Upstreams(all) => Place::Upstreams(all.iter().map(ToString::to_string).collect()),
+        Behind::Directory(directory) => Place::Directory(directory.root.clone()),
     }
 }

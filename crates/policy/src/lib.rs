@@ -48,6 +48,7 @@
 mod access;
 mod basic;
 mod decide;
+mod explain;
 pub mod limit;
 mod redirect;
 mod route;
@@ -60,7 +61,8 @@ pub use decide::{
     Answer, Canonical, Decision, Facts, HostPolicy, Live, Maintenance, Outcome, State, Target,
     decide, resume,
 };
-pub use redirect::Redirect;
+pub use explain::{Explained, Imagined, Place};
+pub use redirect::{Redirect, with_slash};
 pub use route::{Found, Route, Routes, is_ambiguous};
 pub use rules::{Behind, Compiled, Fault, Headers, compile};
 pub use trace::{Gate, Step, Trace};

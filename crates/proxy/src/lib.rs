@@ -48,6 +48,7 @@ mod digest;
 mod downloads;
 mod drive;
 mod error;
+mod explain;
 mod forward;
 mod gates;
 mod gather;

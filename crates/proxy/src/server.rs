@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::admin::AlsoReady;
+use crate::explain::Explainer;
 use crate::listen::{Addresses, Sockets, bind, bind_admin};
 use crate::meters::{Families, Meters};
 use crate::time::Time;
@@ -118,7 +119,10 @@ impl Proxy {
         let over = Shutdown::new();
         let admin = self.admin;
         let (tables, around) = (&self.tables, &self.around);
-        let admin = admin::start(admin, tables, around, self.also_ready, &shutdown, &over)?;
+        let unknown_host_status = self.settings.unknown_host_status;
+        let explainer = Explainer { https_port, unknown_host_status };
+        let admin =
+            admin::start(admin, tables, around, self.also_ready, explainer, &shutdown, &over)?;
         let sockets: Arc<Mutex<Vec<_>>> =
             Arc::new(Mutex::new(self.sockets.into_iter().map(Some).collect()));
         let count = tasks.len();
