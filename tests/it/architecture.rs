@@ -20,6 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("discovery", &["model", "store", "certs", "proxy", "runtime", "telemetry"]),
     ("dns", &["model", "testkit"]),
+    // What strangers' bytes come to first.
+    ("fuzz", &["hosttree", "model", "policy", "rewrite", "runtime", "static-files", "upstream"]),
     (
         "gatewright",
         &[

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::{Api, App, System, TestRedis, alone, seed, soak, until};
+use testkit::{Api, App, Random, System, TestRedis, alone, seed, soak, until};
 use tokio::task::JoinSet;
 
 use crate::outages::{loads, nothing_failed, recovered, settled, table};
@@ -53,7 +53,7 @@ async fn known_hosts_are_served_through_everything_under_sentinels() {
 }
 
 async fn everything_goes_wrong(redis: TestRedis) {
-    let mut random = Random(seed() | 1);
+    let mut random = Random::new(seed());
     let mut world = World::start(System::builder().proxies(2).redis(redis).start().await).await;
 
     let running = loads(&world.system);
@@ -274,16 +274,4 @@ impl World {
 
 fn record(name: &str, upstream: SocketAddr) -> Value {
     json!({ "host": name, "upstreams": [upstream.to_string()], "certificate": "none" })
-}
-
-/// A small generator of pseudo-random numbers (xorshift): a run can be repeated by its seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).expect("31 bits") % limit
-    }
 }

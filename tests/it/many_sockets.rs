@@ -12,6 +12,7 @@ use serde_json::json;
 use testkit::{Process, System, alone, client, until, within};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -34,13 +35,15 @@ fn small() -> WebSocketConfig {
     WebSocketConfig::default().read_buffer_size(512).write_buffer_size(0)
 }
 
-/// Echoes on every connection, for as long as the test runs.
-async fn echo_server() -> SocketAddr {
+/// Echoes on every connection, for as long as what it gives is kept.
+async fn echo_server() -> (SocketAddr, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let mut echoes = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
+            echoes.spawn(async move {
                 let accepted =
                     tokio_tungstenite::accept_async_with_config(stream, Some(small())).await;
                 let Ok(mut socket) = accepted else { return };
@@ -52,7 +55,7 @@ async fn echo_server() -> SocketAddr {
             });
         }
     });
-    addr
+    (addr, server)
 }
 
 /// Opens this many by `connect`, some at once.
@@ -96,7 +99,7 @@ async fn eight_thousand_live_through_a_thousand_changes() {
     limit_open_files(Some(1_024));
     let system = System::start().await;
     limit_open_files(None);
-    let app = echo_server().await;
+    let (app, _server) = echo_server().await;
     system.api.route(NAME, app).await;
     system.api.route("other.test", app).await;
     let proxy = &system.proxies[0];

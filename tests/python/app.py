@@ -2,7 +2,7 @@
 
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-from wsgiref.util import application_uri, request_uri
+from wsgiref.util import request_uri
 
 PIECE = bytes(range(256)) * 256
 
@@ -12,10 +12,6 @@ def app(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/old":
         start_response("301 Moved Permanently", [("Location", f"{own}/new?from=old"), ("Content-Length", "0")])
-        return []
-    if path == "/add-slash":
-        # What frameworks do: the host that was asked for, with the scheme they were reached by.
-        start_response("302 Found", [("Location", application_uri(environ) + "add-slash/"), ("Content-Length", "0")])
         return []
     if path.startswith("/download/"):
         pieces = int(path.removeprefix("/download/"))

@@ -65,7 +65,7 @@ use auth::Token;
 pub use auth::{Cost, check_password};
 pub use model::Reach;
 use model::{Revision, Timestamp};
-pub use policy::Step;
+pub use policy::{Explained, Imagined, Step};
 pub use runtime::TaskStatus;
 use runtime::{Activator, Clock, Shutdown, drive};
 use store::{Hints, Store};
@@ -79,7 +79,7 @@ pub use cert_cases::{CertFactsView, CertPage, CertView, Certs, ExportedCert, Upl
 pub use dns::{Field as DnsField, Kind as DnsKind};
 pub use dns_providers::{DnsProviderSpec, DnsProviderView, DnsProviders};
 pub use error::{Error, FieldError, Subject};
-pub use explain::{Explanation, Imagined};
+pub use explain::Explanation;
 pub use history::{Event, EventFilter, EventPage, FieldChange, RolledBack, Verb};
 pub use hosts::{Conditions, HostPage, HostPatch, HostSpec, HostView, Hosts, KEPT_PASSWORD};
 pub use issuance::{Lifecycle, OrderLimits};

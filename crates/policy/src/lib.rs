@@ -49,6 +49,7 @@ mod access;
 mod balance;
 mod basic;
 mod decide;
+mod explain;
 pub mod limit;
 mod pages;
 mod redirect;
@@ -62,8 +63,9 @@ pub use decide::{
     Answer, Canonical, Decision, Facts, HostPolicy, Live, Maintenance, Outcome, State, Target,
     decide, resume,
 };
+pub use explain::{Explained, Imagined, Place};
 pub use pages::{About, Pages};
-pub use redirect::Redirect;
+pub use redirect::{Redirect, with_slash};
 pub use route::{Found, Route, Routes, is_ambiguous};
 pub use rules::{Behind, Compiled, Fault, Headers, compile};
 pub use trace::{Gate, Step, Trace};

@@ -103,7 +103,7 @@ impl Template {
                 Part::Text(text) => page.push_str(text),
                 Part::Status => page.push_str(about.status.as_str()),
                 Part::Reason => {
-                    escape(&mut page, about.status.canonical_reason().unwrap_or("Error"))
+                    escape(&mut page, about.status.canonical_reason().unwrap_or("Error"));
                 }
                 Part::RequestId => escape(&mut page, about.request_id),
                 Part::Host => escape(&mut page, about.host),

@@ -54,6 +54,14 @@ impl Redirect {
     }
 }
 
+/// Where to send a client that asked for a folder without the slash at its end: relative, so that it stays where it is, and
+/// with `./` in front, or a name with a colon would read as a scheme.
+pub fn with_slash(path: &str, query: Option<&str>) -> Option<HeaderValue> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let (mark, query) = query.map_or(("", ""), |query| ("?", query));
+    HeaderValue::try_from(format!("./{last}/{mark}{query}")).ok()
+}
+
 /// Scheme and authority with a request's path and query behind, byte for byte.
 pub(crate) fn located(to: &str, path: &str, query: Option<&str>) -> Option<HeaderValue> {
     let path = if path.starts_with('/') { path } else { "/" };
@@ -91,6 +99,18 @@ mod tests {
         ] {
             let redirect = Redirect::new(308, to, keep).unwrap();
             assert_eq!(redirect.location(path, query).unwrap(), want);
+        }
+    }
+
+    /// The location of a folder behind a prefix with a colon read as an address with a scheme.
+    #[test]
+    fn a_folder_is_below_where_the_client_is() {
+        for (path, query, want) in [
+            ("/files", None, "./files/"),
+            ("/a/b:c", Some("d"), "./b:c/?d"),
+            ("/x//y", None, "./y/"),
+        ] {
+            assert_eq!(with_slash(path, query).unwrap(), want);
         }
     }
 

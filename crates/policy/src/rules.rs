@@ -12,8 +12,8 @@ use rewrite::{Change, Frames, Hsts, Operations, Security};
 
 use crate::limit::{By, Rate, Rule};
 use crate::{
-    Access, BasicAuth, Canonical, HostPolicy, Maintenance, Networks, Pages, Redirect, Route, Routes,
-    balance,
+    Access, BasicAuth, Canonical, HostPolicy, Maintenance, Networks, Pages, Redirect, Route,
+    Routes, balance,
 };
 
 /// All that a record says, ready to be decided by.

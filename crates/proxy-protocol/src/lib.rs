@@ -152,7 +152,8 @@ mod tests {
             prop_assert_eq!(canonical(read.destination), canonical(destination));
             // What follows is not looked at.
             let followed = [&wire[..], &more].concat();
-            prop_assert!(matches!(parse(&followed), Parsed::Whole { length, .. } if length == wire.len()));
+            let whole = matches!(parse(&followed), Parsed::Whole { length, .. } if length == wire.len());
+            prop_assert!(whole);
             // A part is known for one, and never asks for more than there is.
             for end in 0..wire.len() {
                 let Parsed::Partial { needed } = parse(&wire[..end]) else { panic!("{end}") };

@@ -15,11 +15,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use model::Hostname;
 use runtime::{Shutdown, Tasks, Workers};
 use telemetry::Metrics;
 use tokio::net::TcpStream;
 
+use crate::explain::Explainer;
 use crate::{Error, Surroundings, Tables};
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +35,7 @@ struct Admin {
     metrics: Metrics,
     shutdown: Shutdown,
     also_ready: Option<AlsoReady>,
+    explainer: Explainer,
 }
 
 /// Starts the admin listener, if there is one, on a thread of its own: a busy proxy still answers. It ends with `over`.
@@ -43,12 +44,13 @@ pub(crate) fn start(
     tables: &Arc<Tables>,
     around: &Surroundings,
     also_ready: Option<AlsoReady>,
+    explainer: Explainer,
     shutdown: &Shutdown,
     over: &Shutdown,
 ) -> Result<Option<Workers>, Error> {
     let Some(socket) = socket else { return Ok(None) };
     let (tables, metrics) = (tables.clone(), around.metrics.clone());
-    let admin = Admin { tables, metrics, shutdown: shutdown.clone(), also_ready };
+    let admin = Admin { tables, metrics, shutdown: shutdown.clone(), also_ready, explainer };
     let (socket, over) = (Arc::new(socket), over.clone());
     let started = Workers::spawn(1, "proxy-admin", move |_| {
         let (admin, socket, over) = (admin.clone(), socket.clone(), over.clone());
@@ -144,17 +146,10 @@ impl Admin {
     }
 
     fn explain(&self, query: &str) -> Response<Full<Bytes>> {
-        let asked = query.split('&').find_map(|pair| pair.strip_prefix("host="));
-        let Some(name) = asked.and_then(|name| Hostname::from_authority(name).ok()) else {
-            return text(StatusCode::BAD_REQUEST, "say ?host=<name>\n");
-        };
-        let candidates = self.tables.explain(name.as_str());
-        let listed: Vec<_> = candidates
-            .iter()
-            .map(|(pattern, why)| serde_json::json!({ "pattern": pattern, "why": why }))
-            .collect();
-        let best = candidates.first().map(|(pattern, _)| pattern);
-        json(&serde_json::json!({ "name": name, "match": best, "candidates": listed }))
+        match self.explainer.explain(&self.tables, query) {
+            Ok(told) => json(&told),
+            Err(wrong) => text(StatusCode::BAD_REQUEST, wrong),
+        }
     }
 }
 

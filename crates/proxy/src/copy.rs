@@ -1,6 +1,5 @@
 //! Bytes both ways between two streams, with no memory held while none move.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -8,12 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a read has room for.
-const ROOM: usize = 16 * 1024;
-
-/// The buffer that all tunnels of a worker read into, each for the moment of a read.
-#[derive(Debug, Default)]
-pub(crate) struct Scratch(RefCell<Vec<u8>>);
+use crate::scratch::Scratch;
 
 /// Copies until both sides are done; each side's end is passed on to the other. Gives up at the first error.
 pub(crate) async fn both_ways<A, B>(a: &mut A, b: &mut B, scratch: &Scratch) -> io::Result<()>
@@ -90,8 +84,7 @@ impl Way {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut buffer = scratch.0.borrow_mut();
-        buffer.resize(ROOM, 0);
+        let mut buffer = scratch.lend();
         let mut buffer = ReadBuf::new(&mut buffer);
         ready!(Pin::new(from).poll_read(cx, &mut buffer))?;
         let read = buffer.filled();

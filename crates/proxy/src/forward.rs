@@ -63,7 +63,8 @@ pub(crate) async fn forward(
     let sent = match &group.balancer {
         Some(balancer) => {
             // Boxed: it holds a second sending.
-            let shared = share_out((group, balancer), route, interims, record, outgoing, toward.scheme);
+            let shared =
+                share_out((group, balancer), route, interims, record, outgoing, toward.scheme);
             Box::pin(shared).await
         }
         None => {
@@ -182,7 +183,7 @@ impl<'a> Interims<'a> {
         move |status, headers| match self.respond {
             Some(respond) => http2::interim(respond, status, headers),
             None if self.version == Version::HTTP_11 => {
-                self.conn.pulse.interim.put(status, headers)
+                self.conn.pulse.interim.put(status, headers);
             }
             None => {}
         }

@@ -17,7 +17,8 @@ use http::{HeaderValue, Response, StatusCode};
 use model::{DirectoryRules, Host};
 use policy::limit::{Fields, Limiter};
 use policy::{
-    Answer, Attempt, Compiled, Facts, Fault, HostPolicy, Outcome, Pages, State, Verified,
+    Answer, Attempt, Compiled, Explained, Facts, Fault, HostPolicy, Imagined, Outcome, Pages,
+    Place, State, Verified,
 };
 use rewrite::{Arrival, Scheme};
 use static_files::{Directory, Options, Roots};
@@ -70,6 +71,19 @@ pub(crate) enum Behind {
     Closed(String),
 }
 
+impl Behind {
+    /// It, in words.
+    fn place(&self) -> Place {
+        match self {
+            Self::Upstreams(group) => Place::Upstreams(group.told()),
+            Self::Directory(directory, _) => {
+                Place::Directory(directory.path().display().to_string())
+            }
+            Self::Closed(why) => Place::Closed(why.clone()),
+        }
+    }
+}
+
 /// What the rules of all hosts share in a process.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -102,6 +116,11 @@ impl Live {
     fn state(&self, now: Instant) -> State<'_> {
         let now = self.time(now);
         State { limiter: &self.limiter, verified: &self.verified, now, counts: true }
+    }
+
+    /// To look only.
+    pub(crate) fn look(&self) -> State<'_> {
+        State { counts: false, ..self.state(Instant::now()) }
     }
 }
 
@@ -176,7 +195,7 @@ impl Gates {
         let facts = Facts {
             method: &head.method,
             name: matched.name().unwrap_or_default(),
-            port: None,
+            port: matched.port(),
             path: target.path(),
             query: target.query(),
             headers: &head.headers,
@@ -214,6 +233,23 @@ impl Gates {
         }
     }
 
+    /// What would become of a request, as things stand: nothing is counted and no password is checked.
+    pub(crate) fn explain(
+        &self,
+        asked: &Imagined,
+        name: &str,
+        https_port: u16,
+        live: &Live,
+    ) -> Explained {
+        match self.foreign {
+            Some(field) => Explained::guarded(field),
+            None => {
+                let place = Behind::place;
+                asked.explained(&self.policy, name, https_port, &mut live.look(), place)
+            }
+        }
+    }
+
     /// Changes a request's head as the operator wants it.
     pub(crate) fn change_request(&self, headers: &mut HeaderMap) {
         self.headers.request.apply(headers);
@@ -247,7 +283,7 @@ fn go<'a>(
 ) -> Result<Next<'a>, Refusal> {
     match found.target {
         // Relative links of its pages would lead beside it.
-        Behind::Directory(..) if found.is_bare => Ok(Next::Answer(with_slash(asked)?)),
+        Behind::Directory(..) if found.is_bare => Ok(Next::Answer(to_folder(asked)?)),
         Behind::Directory(directory, _) => {
             Ok(Next::Directory(directory, with_path(asked, &found.path)?))
         }
@@ -278,18 +314,13 @@ async fn keep_up(directory: &Directory, looked_up: &AtomicU64, now: Duration) {
     }
 }
 
-/// Sends a client to the same path with a slash behind it; relative, so that it stays where it is, and with `./` in front,
-/// or a prefix with a colon would read as a scheme.
-fn with_slash(asked: &PathAndQuery) -> Result<Response<Bytes>, Refusal> {
-    let last = asked.path().rsplit('/').next().unwrap_or_default();
-    let location = match asked.query() {
-        Some(query) => format!("./{last}/?{query}"),
-        None => format!("./{last}/"),
-    };
-    let bad = |_| Refusal::BadRequest("a bad target");
+/// Sends a client to the same path with a slash behind it.
+fn to_folder(asked: &PathAndQuery) -> Result<Response<Bytes>, Refusal> {
+    let bad = || Refusal::BadRequest("a bad target");
+    let location = policy::with_slash(asked.path(), asked.query()).ok_or_else(bad)?;
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-    response.headers_mut().insert(LOCATION, HeaderValue::try_from(location).map_err(bad)?);
+    response.headers_mut().insert(LOCATION, location);
     Ok(response)
 }
 

@@ -36,6 +36,11 @@ impl Group {
         let endpoints = upstreams.iter().map(endpoint).collect();
         Self { endpoints, internal, tells, balancer: None }
     }
+
+    /// Each, as it is written.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.endpoints.as_slice().iter().map(ToString::to_string).collect()
+    }
 }
 
 /// Makes the groups of one host.

@@ -70,6 +70,13 @@ impl Matched {
         std::str::from_utf8(&self.asked).ok().filter(|_| rewrites)
     }
 
+    /// The port that the client wrote behind the name.
+    pub(crate) fn port(&self) -> Option<u16> {
+        let digits = self.asked.rsplit(|byte| *byte == b':').next()?;
+        let has_colon = digits.len() < self.asked.len();
+        std::str::from_utf8(digits).ok().filter(|_| has_colon)?.parse().ok()
+    }
+
     /// The normalised name, if what the client sent is one.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()

@@ -20,6 +20,7 @@ use crate::admin::AlsoReady;
 use crate::clients::Clients;
 use crate::conn::Ends;
 use crate::entry;
+use crate::explain::Explainer;
 use crate::listen::{Addresses, Sockets, bind, bind_admin};
 use crate::meters::{Families, Meters};
 use crate::time::Time;
@@ -124,7 +125,10 @@ impl Proxy {
         let over = Shutdown::new();
         let admin = self.admin;
         let (tables, around) = (&self.tables, &self.around);
-        let admin = admin::start(admin, tables, around, self.also_ready, &shutdown, &over)?;
+        let unknown_host_status = self.settings.unknown_host_status;
+        let explainer = Explainer { https_port, unknown_host_status };
+        let admin =
+            admin::start(admin, tables, around, self.also_ready, explainer, &shutdown, &over)?;
         let health = health::start(tables, &self.settings.upstream, &over)?;
         let sockets: Arc<Mutex<Vec<_>>> =
             Arc::new(Mutex::new(self.sockets.into_iter().map(Some).collect()));

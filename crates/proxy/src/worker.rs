@@ -10,10 +10,9 @@ use telemetry::{AccessRecord, AccessWriter};
 use upstream::{Spare, Upstreams};
 
 use crate::clients::Clients;
-use crate::copy::Scratch;
-use crate::http1::SCRATCH;
 use crate::id::Ids;
 use crate::meters::Meters;
+use crate::scratch::Scratch;
 use crate::time::Time;
 use crate::{Settings, Tables, http2};
 
@@ -33,8 +32,7 @@ pub(crate) struct Worker {
     pub(crate) clients: Option<Arc<Clients>>,
     closing: Shutdown,
     pub(crate) https_port: u16,
-    /// What heads are read into, and what requests that are over have left.
-    pub(crate) scratch: RefCell<Vec<u8>>,
+    /// What requests that are over have left.
     pub(crate) spare: Spare,
     pub(crate) http2: h2::server::Builder,
     pub(crate) connections: Cell<usize>,
@@ -66,7 +64,6 @@ impl Worker {
         Rc::new(Self {
             // Idle upstream connections are nobody's request: the drain does not wait for them.
             upstreams: Upstreams::new(settings.upstream.clone(), Tasks::new()),
-            scratch: RefCell::new(vec![0; SCRATCH]),
             spare: Spare::default(),
             http2: http2::builder(&settings),
             logs_access: access.is_on(),

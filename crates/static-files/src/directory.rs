@@ -1,5 +1,5 @@
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -99,6 +99,11 @@ impl Directory {
     pub fn refresh(&self) -> Result<(), Error> {
         self.0.root.store(Arc::new(self.0.place.open()?));
         Ok(())
+    }
+
+    /// Its path, as given.
+    pub fn path(&self) -> &Path {
+        &self.0.place.path
     }
 
     /// Answers a request.

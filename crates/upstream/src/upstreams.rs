@@ -35,11 +35,11 @@ enum Exchange {
 impl Upstreams {
     /// Nothing is connected yet. `tasks` own the little that runs beside requests.
     pub fn new(settings: Settings, tasks: Tasks) -> Rc<Self> {
-        let connector = Connector::new(settings.clone());
+        let resolver = Rc::new(Resolver::new(settings.resolve_ttl));
         Rc::new(Self {
-            exchange: Exchange::new(&settings, connector.resolver().clone(), tasks.clone()),
+            exchange: Exchange::new(&settings, resolver.clone(), tasks.clone()),
             http2: Http2::new(&settings, tasks),
-            connector,
+            connector: Connector::new(settings, resolver),
             turns: Turns::default(),
         })
     }

@@ -14,7 +14,7 @@ use support::{
     upstreams_and_tasks, upstreams_with,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use upstream::{Answer, Endpoint, Endpoints, Error, ExchangeKind};
+use upstream::{Answer, Endpoints, Error, ExchangeKind};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 

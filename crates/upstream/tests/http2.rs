@@ -656,7 +656,7 @@ fn silence_has_an_end_and_a_client_that_takes_its_time_is_none() {
                 "/part" => {
                     let mut stream = respond.send_response(Response::new(()), false).unwrap();
                     stream.send_data(Bytes::from_static(b"he"), false).unwrap();
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
                 _ => echo((request, respond)).await,
             }
@@ -687,7 +687,8 @@ fn silence_has_an_end_and_a_client_that_takes_its_time_is_none() {
 #[test]
 fn an_idle_connection_is_asked_for_a_sign_of_life_and_goes_after_its_time() {
     run_unwatched(async {
-        let server = Server::start(|_, (_, mut respond)| async move { say(&mut respond, "ok") }).await;
+        let server =
+            Server::start(|_, (_, mut respond)| async move { say(&mut respond, "ok") }).await;
         let (upstreams, tasks) = upstreams_and_tasks(ExchangeKind::Codec, |_| {});
         assert_eq!(fetch(&upstreams, &server.endpoint, &mut get("/")).await.status, 200);
         assert!(!tasks.is_empty());
@@ -735,7 +736,8 @@ fn a_connection_without_a_sign_of_life_is_given_up() {
 #[test]
 fn closing_and_dropping_let_go_of_connections() {
     run(async {
-        let server = Server::start(|_, (_, mut respond)| async move { say(&mut respond, "ok") }).await;
+        let server =
+            Server::start(|_, (_, mut respond)| async move { say(&mut respond, "ok") }).await;
         let (upstreams, tasks) = upstreams_and_tasks(ExchangeKind::Codec, |_| {});
         assert_eq!(fetch(&upstreams, &server.endpoint, &mut get("/")).await.status, 200);
         upstreams.close();
@@ -854,8 +856,7 @@ fn over_tls_it_is_agreed_on() {
         run(async {
             let origin = Origin::bind().await;
             let address = format!("127.0.0.1:{}", origin.port()).parse().unwrap();
-            let endpoint =
-                Endpoint::speaking(UpstreamHttp::Two, address, UpstreamTls::Insecure);
+            let endpoint = Endpoint::speaking(UpstreamHttp::Two, address, UpstreamTls::Insecure);
             let acceptor = tokio_rustls::TlsAcceptor::from(tls_server(offers));
             spawn_local(async move {
                 let tcp: TcpStream = origin.accept().await.stream;
@@ -875,7 +876,8 @@ fn over_tls_it_is_agreed_on() {
 #[test]
 fn an_announced_length_is_a_size_hint() {
     run(async {
-        let server = Server::start(|_, (_, mut respond)| async move { say(&mut respond, "ok") }).await;
+        let server =
+            Server::start(|_, (_, mut respond)| async move { say(&mut respond, "ok") }).await;
         let upstreams = upstreams();
         let mut request = get("/");
         let answer = upstreams.send(&server.endpoint, &mut request, |_, _| {}).await.unwrap();

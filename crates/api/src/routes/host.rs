@@ -25,7 +25,9 @@ const RULES: [&str; 22] = [
     "basic_auth",
     "breaker",
     "canonical",
+    "compress",
     "deny",
+    "error_pages",
     "health",
     "hsts",
     "limits",
@@ -39,6 +41,7 @@ const RULES: [&str; 22] = [
     "security_headers",
     "static",
     "upstream_http",
+    "upstream_proxy_protocol",
 ];
 
 /// Lists hosts in the order of their patterns.

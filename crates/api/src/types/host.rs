@@ -217,6 +217,20 @@ pub struct ExplainAnswer {
     /// The status that the gateway itself answers with; null when the request goes on.
     #[schema(required = true)]
     pub status: Option<u16>,
+    /// Where a redirect leads; null when it is none.
+    #[schema(required = true)]
+    pub location: Option<String>,
+    /// The prefix of the route that it takes, `/` for the default; null when it does not come so far.
+    #[schema(required = true)]
+    pub route: Option<String>,
+    /// The path that is asked for there.
+    #[schema(required = true)]
+    pub path: Option<String>,
+    /// The upstreams that it goes to one of.
+    pub upstreams: Vec<String>,
+    /// The directory that it goes to.
+    #[schema(required = true)]
+    pub directory: Option<String>,
 }
 
 /// A gate on a request's way.
@@ -238,13 +252,28 @@ impl From<control::Explanation> for ExplainAnswer {
             passed: step.passed,
             why: step.why,
         };
+        let control::Explained {
+            steps,
+            outcome,
+            status,
+            location,
+            route,
+            path,
+            upstreams,
+            directory,
+        } = it.explained;
         Self {
             name: it.name,
             matched: it.matched,
             candidates: it.candidates.into_iter().map(candidate).collect(),
-            steps: it.steps.into_iter().map(step).collect(),
-            outcome: it.outcome,
-            status: it.status,
+            steps: steps.into_iter().map(step).collect(),
+            outcome,
+            status,
+            location,
+            route,
+            path,
+            upstreams,
+            directory,
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Encoder(Kind);
 
 enum Kind {
     Gzip(GzEncoder<Vec<u8>>),
-    Brotli(CompressorWriter<Vec<u8>>),
+    Brotli(Box<CompressorWriter<Vec<u8>>>),
     Zstd(zstd::Encoder<'static, Vec<u8>>),
 }
 
@@ -36,7 +36,8 @@ impl Encoder {
             Coding::Identity => return None,
             Coding::Gzip => Kind::Gzip(GzEncoder::new(out, flate2::Compression::new(GZIP_LEVEL))),
             Coding::Brotli => {
-                Kind::Brotli(CompressorWriter::new(out, BROTLI_BUFFER, BROTLI_LEVEL, WINDOW))
+                let encoder = CompressorWriter::new(out, BROTLI_BUFFER, BROTLI_LEVEL, WINDOW);
+                Kind::Brotli(Box::new(encoder))
             }
             Coding::Zstd => {
                 let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL).ok()?;

@@ -76,7 +76,7 @@ pub(super) fn write(
     match head.extensions.get::<ReasonPhrase>() {
         Some(own) => out.extend_from_slice(own.as_bytes()),
         None => {
-            out.extend_from_slice(head.status.canonical_reason().unwrap_or_default().as_bytes())
+            out.extend_from_slice(head.status.canonical_reason().unwrap_or_default().as_bytes());
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -196,7 +196,7 @@ mod tests {
                 response = response.header(CONTENT_LENGTH, length);
             }
             let response = response.body(()).unwrap();
-            assert_eq!(written(response, size.clone(), wants, false), expected);
+            assert_eq!(written(response, *size, wants, false), expected);
         }
     }
 
@@ -209,14 +209,11 @@ mod tests {
         let size = SizeHint::with_exact(0);
         let head = "date: then|x-a: 1|x-a: 2|content-length: 0|";
         assert_eq!(
-            written(response(), size.clone(), WANTS, true),
+            written(response(), size, WANTS, true),
             format!("HTTP/1.1 200 OK|{head}connection: close||")
         );
         let old = Wants { http_1_1: false, ..WANTS };
-        assert_eq!(
-            written(response(), size.clone(), old, true),
-            format!("HTTP/1.0 200 OK|{head}|")
-        );
+        assert_eq!(written(response(), size, old, true), format!("HTTP/1.0 200 OK|{head}|"));
         let mut switch = response();
         *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         switch.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -17,6 +17,7 @@ use super::request;
 use super::requests::Requests;
 use super::violation::Violation;
 use crate::pulse::Pulse;
+use crate::scratch::Scratch;
 use crate::stream::Stream;
 use crate::transport::Metered;
 
@@ -93,7 +94,7 @@ impl Link {
     pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        scratch: &RefCell<Vec<u8>>,
+        scratch: &Scratch,
     ) -> Poll<io::Result<Next>> {
         let mut checked = false;
         loop {
@@ -106,7 +107,7 @@ impl Link {
                     Err(violation) => return Poll::Ready(Ok(Next::Bad(violation))),
                 }
             }
-            let mut scratch = scratch.borrow_mut();
+            let mut scratch = scratch.lend();
             let mut buf = ReadBuf::new(&mut scratch);
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
             let received = buf.filled();

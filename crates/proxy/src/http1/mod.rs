@@ -12,6 +12,8 @@
 mod answer;
 mod begun;
 mod chunked;
+#[cfg(test)]
+mod feed;
 mod fields;
 mod head;
 mod link;
@@ -53,8 +55,6 @@ use request::Wants;
 use send::{send, send_bytes};
 use violation::Violation;
 
-/// What is read of heads at once.
-pub(crate) const SCRATCH: usize = 16 * 1024;
 /// How long to try to part in good order.
 const PARTING: Duration = Duration::from_secs(1);
 /// How long, and how far, a client that still sends is read out.
@@ -241,7 +241,7 @@ async fn close(mut io: impl AsyncRead + AsyncWrite + Unpin, unread: bool) {
     if !unread || !matches!(closed, Ok(Ok(()))) {
         return;
     }
-    let mut scratch = vec![0; SCRATCH];
+    let mut scratch = vec![0; 16 * 1024];
     let mut left = LINGER_BYTES;
     let read_out = async {
         while let Ok(n @ 1..) = io.read(&mut scratch).await {

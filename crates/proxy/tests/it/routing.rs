@@ -3,7 +3,7 @@
 use crate::common::client::Client;
 use crate::common::origin::Origin;
 use crate::common::{Gateway, host};
-use model::{Challenge, Host, Timestamp};
+use model::{Challenge, Host, HostRules, Timestamp};
 use proxy::TableState;
 
 #[tokio::test]
@@ -166,6 +166,11 @@ async fn the_admin_listener_shows_the_table_and_explains() {
         serde_json::from_str(admin.get("x", "/debug/explain?host=X.a.test").await.text()).unwrap();
     assert_eq!(why["match"], "x.a.test");
     assert_eq!(why["candidates"][1]["pattern"], "*.a.test");
+    let path = "/debug/explain?url=http%3A%2F%2Fx.a.test%2Fpage&header=accept:+text/html";
+    let would: serde_json::Value = serde_json::from_str(admin.get("x", path).await.text()).unwrap();
+    let upstreams = serde_json::json!([app.address.to_string()]);
+    assert_eq!((&would["match"], &would["upstreams"]), (&why["match"], &upstreams), "{would}");
+    assert_eq!(admin.get("x", "/debug/explain?url=/page").await.status, 400);
     gateway.client().await.get("x.a.test", "/").await;
     let metrics = admin.get("x", "/metrics").await;
     let line = r#"gatewright_http_requests_total{host="x.a.test",code="2xx"} 1"#;
@@ -205,5 +210,24 @@ async fn a_target_without_a_path_keeps_its_query() {
     client.send("GET http://secure.test?x=1 HTTP/1.1\r\nHost: secure.test\r\n\r\n").await;
     let location = client.answer().await;
     assert!(location.header("location").unwrap().ends_with("/?x=1"), "{location:?}");
+    gateway.stop().await;
+}
+
+/// The redirect to a host's main name lost the port, so that it led nowhere but on the usual ports.
+#[tokio::test]
+async fn the_main_name_is_reached_by_the_port_that_was_asked() {
+    let app = Origin::echo().await;
+    let mut named = host("*.app.test", app.address);
+    let canonical = Some("app.test".to_owned());
+    named.set_rules(HostRules { canonical, ..HostRules::default() });
+    let gateway = Gateway::start(vec![named]).await;
+    for (asked, location) in [
+        ("www.app.test", "http://app.test/a?b"),
+        ("www.app.test:8080", "http://app.test:8080/a?b"),
+        ("www.app.test:", "http://app.test/a?b"),
+    ] {
+        let answer = gateway.client().await.get(asked, "/a?b").await;
+        assert_eq!((answer.status, answer.header("location")), (308, Some(location)));
+    }
     gateway.stop().await;
 }

@@ -10,9 +10,9 @@ use static_files::Options;
 
 use crate::site::{Site, write};
 
-const SECRET: &str = "TOP-SECRET";
+pub(crate) const SECRET: &str = "TOP-SECRET";
 
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     let files = [("index.html", "public"), ("a/b/c.txt", "public"), ("a/index.html", "public")];
     let options = Options { fallback: Some("index.html".to_owned()), ..Options::default() };
     let site = Site::new(&files, options);

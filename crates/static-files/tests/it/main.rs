@@ -3,5 +3,6 @@
 
 mod behaviour;
 mod differential;
+mod encodings;
 mod escape;
 mod site;

@@ -228,7 +228,7 @@ impl Balancer {
             }
             Event::Closed => tracing::info!(host, path, upstream, "an upstream's breaker closes"),
             Event::Unhealthy => {
-                tracing::warn!(host, path, upstream, why, "an upstream is unhealthy")
+                tracing::warn!(host, path, upstream, why, "an upstream is unhealthy");
             }
             Event::Healthy => tracing::info!(host, path, upstream, "an upstream is healthy"),
         }

@@ -183,7 +183,7 @@ impl State {
     ) -> Option<Event> {
         let is_enough = ending == Ending::Unreached || self.failures >= passive.failures;
         // Those that were under way when it was left out say nothing new.
-        if (self.out.is_some() && !rights.trial) || !(is_enough || rights.trial) {
+        if !rights.trial && (self.out.is_some() || !is_enough) {
             return None;
         }
         let grown = |hold: u64| hold.saturating_mul(2).clamp(passive.hold, passive.longest);

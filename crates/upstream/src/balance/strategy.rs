@@ -179,8 +179,8 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::*;
     use super::Strategy;
+    use super::*;
 
     fn strategy(policy: BalancePolicy, weights: &[u16]) -> Strategy {
         let names: Vec<_> = (0..weights.len()).map(|n| format!("10.0.0.{n}:80")).collect();

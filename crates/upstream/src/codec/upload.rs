@@ -89,7 +89,11 @@ where
     }
 
     /// The reverse of [`into_parts`](Self::into_parts): as if nothing had been sent.
-    pub(crate) fn from_parts(body: B, framing: BodyFraming, first: Bytes) -> Result<Self, BoxError> {
+    pub(crate) fn from_parts(
+        body: B,
+        framing: BodyFraming,
+        first: Bytes,
+    ) -> Result<Self, BoxError> {
         let mut upload = Self { framing, over: framing == BodyFraming::None, ..Self::new(body) };
         if !first.is_empty() {
             upload.data(first)?;

@@ -36,18 +36,13 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, resolver: Rc<Resolver>) -> Self {
         Self {
             limit: settings.connect_timeout,
-            resolver: Rc::new(Resolver::new(settings.resolve_ttl)),
+            resolver,
             tls: ClientTls::new(settings.extra_roots),
             reach: settings.reach,
         }
-    }
-
-    /// Who looks names up.
-    pub(crate) fn resolver(&self) -> &Rc<Resolver> {
-        &self.resolver
     }
 
     /// Resolves, connects and shakes hands, all within the connect timeout. HTTP/1.1 is to be spoken.
@@ -139,12 +134,17 @@ mod tests {
     use super::*;
 
     /// A tunnel to an app whose machine had lost its power stayed for ever.
+    fn connector(settings: Settings) -> Connector {
+        let resolver = Rc::new(Resolver::new(settings.resolve_ttl));
+        Connector::new(settings, resolver)
+    }
+
     #[tokio::test]
     async fn a_silent_app_is_asked_whether_it_is_still_there() {
         let app = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = app.local_addr().unwrap().to_string();
         let endpoint = Endpoint::new(address.parse().unwrap(), UpstreamTls::Off);
-        let stream = Connector::new(Settings::default()).connect(&endpoint).await.unwrap();
+        let stream = connector(Settings::default()).connect(&endpoint).await.unwrap();
         let Stream::Plain(tcp) = stream else { panic!("no TLS was asked for") };
         let socket = SockRef::from(&tcp);
         assert!(socket.keepalive().unwrap());
@@ -158,7 +158,7 @@ mod tests {
         let own = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
         let port = own.local_addr().unwrap().port();
         let reach = Reach::new(vec![own.local_addr().unwrap()], Vec::new());
-        let connector = Connector::new(Settings { reach, ..Settings::default() });
+        let connector = connector(Settings { reach, ..Settings::default() });
         for host in ["127.0.0.1", "127.1.2.3", "0.0.0.0", "localhost"] {
             let upstream = format!("{host}:{port}").parse().unwrap();
             let refused = connector.connect(&Endpoint::new(upstream, UpstreamTls::Off)).await;

@@ -72,7 +72,10 @@ impl AnswerBody {
         }
     }
 
-    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    fn poll_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         while self.has_data {
             match ready!(self.stream.poll_data(cx)) {
                 // Only the last one may be so, and it is better said without.

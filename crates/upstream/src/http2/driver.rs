@@ -79,11 +79,10 @@ impl Driver {
             match self.session.upgrade() {
                 None if self.phase != Phase::Parting => self.enter(Phase::Parting, PARTING),
                 None => {}
-                Some(session) => {
-                    if session.take_doubt(cx.waker()) && self.phase != Phase::Asked {
-                        self.ask();
-                    }
+                Some(session) if session.take_doubt(cx.waker()) && self.phase != Phase::Asked => {
+                    self.ask();
                 }
+                Some(_) => {}
             }
             if self.phase == Phase::Asked && self.is_answered(cx) {
                 self.enter(Phase::Answered, self.keep_alive / 2);

@@ -54,9 +54,7 @@ where
             Ok((response, stream)) => {
                 let alarm = Alarm::new(http2.idle_timeout);
                 let mut attempt = Attempt {
-                    patience: sending
-                        .is_held()
-                        .then(|| Box::pin(sleep(http2.continue_timeout))),
+                    patience: sending.is_held().then(|| Box::pin(sleep(http2.continue_timeout))),
                     sending: &mut sending,
                     stream,
                     response,
@@ -82,8 +80,7 @@ where
         is_first = false;
         match lost {
             Lost::Refused(_) if may_repeat => lease.is_refused(),
-            Lost::Broken(_)
-                if may_repeat && lease.is_pooled() && head.method.is_idempotent() => {}
+            Lost::Broken(_) if may_repeat && lease.is_pooled() && head.method.is_idempotent() => {}
             lost => {
                 if matches!(lost, Lost::Silent) {
                     lease.doubt();

@@ -138,8 +138,7 @@ impl Http2 {
         place: &Rc<Place>,
     ) -> Result<Lease, Error> {
         let endpoint = place.endpoint();
-        let stream =
-            Box::pin(connector.connect_to_speak(UpstreamHttp::Two, endpoint)).await?;
+        let stream = Box::pin(connector.connect_to_speak(UpstreamHttp::Two, endpoint)).await?;
         let (sender, connection) = match timeout(self.connect_timeout, self.begin(stream)).await {
             Ok(Ok(begun)) => begun,
             Ok(Err(source)) => return Err(Error::Connect { endpoint: endpoint.clone(), source }),

@@ -14,6 +14,7 @@ use super::super::link::{Link, Next, RequestBody};
 use super::super::request;
 use super::super::violation::Violation;
 use crate::pulse::Pulse;
+use crate::scratch::Scratch;
 use crate::stream::Stream;
 use crate::time::Time;
 use crate::transport::Metered;
@@ -52,7 +53,7 @@ async fn read_requests(stream: Stream) -> Read {
     let time = Rc::new(Time::new(runtime::Clock::system()));
     let io = Metered::new(stream, pulse.clone(), time);
     let link = Rc::new(RefCell::new(Link::new(io, pulse)));
-    let scratch = RefCell::new(vec![0; 100]);
+    let scratch = Scratch::of(100);
     let mut read = Read::default();
     loop {
         let head = match poll_fn(|cx| link.borrow_mut().poll_head(cx, &scratch)).await.unwrap() {
