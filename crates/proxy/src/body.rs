@@ -84,6 +84,11 @@ impl Reply {
         Self { source: Source::Nothing, record: None, ended: true, broken: None }
     }
 
+    /// The id that the head is still to name: [`Record::unnamed`].
+    pub(crate) fn unnamed(&self) -> Option<&str> {
+        self.record.as_deref().and_then(Record::unnamed)
+    }
+
     /// Why it does not reach the client. The first reason stays.
     pub(crate) fn fails(&mut self, reason: &'static str) {
         if let Some(record) = &mut self.record {

@@ -181,8 +181,17 @@ impl Record {
         }
     }
 
+    /// The id that the head of its answer is to name, unless the app did: what is written past the map of fields costs a
+    /// tenth. Where rules change answers they may change this too, and the map has it.
+    pub(crate) fn unnamed(&self) -> Option<&str> {
+        self.gates().is_none().then(|| self.id())
+    }
+
     /// Has the host's rules change the head of the answer.
     pub(crate) fn change_answer(&mut self, headers: &mut HeaderMap) {
+        if self.gates().is_some() {
+            self.is_named_in(headers);
+        }
         let route = self.matched.as_deref().and_then(|matched| matched.route.as_deref());
         if let Some(gates) = route.and_then(|route| route.gates.as_deref()) {
             gates.change_answer(headers, self.limit.take(), self.conn.scheme());

@@ -243,7 +243,6 @@ fn finish(mut record: Box<Record>, mut response: Response<Source>) -> Response<R
     if response.status().as_u16() >= 400 {
         response = with_own_page(&record, response);
     }
-    record.is_named_in(response.headers_mut());
     record.change_answer(response.headers_mut());
     if let Some(coding) = record.compression() {
         response = compressed(response, coding, record.is_head());

@@ -7,6 +7,7 @@ use http_body::SizeHint;
 use hyper::ext::ReasonPhrase;
 
 use super::request::Wants;
+use crate::record::X_REQUEST_ID;
 
 /// How the body of an answer is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,16 @@ pub(super) struct Told {
     /// Whether it is the last on its connection.
     pub(super) close: bool,
     dated: bool,
+    named: bool,
+}
+
+/// What we add to an answer that does not have it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ours<'a> {
+    /// `Date`.
+    pub(super) date: &'a HeaderValue,
+    /// The request's id.
+    pub(super) id: Option<&'a str>,
 }
 
 /// Reads it in one walk: each search by a name costs as much.
@@ -41,6 +52,8 @@ pub(super) fn told(headers: &HeaderMap) -> Told {
             told.close |= value.as_bytes().eq_ignore_ascii_case(b"close");
         } else if name == DATE {
             told.dated = true;
+        } else if name == X_REQUEST_ID {
+            told.named = true;
         }
     }
     told
@@ -68,7 +81,7 @@ pub(super) fn write(
     (told, framing): (Told, Framing),
     wants: Wants,
     last: bool,
-    date: &HeaderValue,
+    ours: Ours<'_>,
 ) {
     out.extend_from_slice(if wants.http_1_1 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
     out.extend_from_slice(head.status.as_str().as_bytes());
@@ -99,7 +112,10 @@ pub(super) fn write(
         Framing::None | Framing::Close => {}
     }
     if !told.dated {
-        field(out, "date", date.as_bytes());
+        field(out, "date", ours.date.as_bytes());
+    }
+    if let Some(id) = ours.id.filter(|_| !told.named) {
+        field(out, X_REQUEST_ID.as_str(), id.as_bytes());
     }
     match (last, wants.http_1_1) {
         _ if switches => {}
@@ -157,7 +173,8 @@ mod tests {
         let told = told(&head.headers);
         let framing = framing(head.status, told, &size, wants);
         let mut out = Vec::new();
-        write(&mut out, &head, (told, framing), wants, last, &HeaderValue::from_static("now"));
+        let ours = Ours { date: &HeaderValue::from_static("now"), id: None };
+        write(&mut out, &head, (told, framing), wants, last, ours);
         String::from_utf8(out).unwrap().replace("\r\n", "|")
     }
 

@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 use upstream::BoxError;
 
-use super::answer::{self, Framing};
+use super::answer::{self, Framing, Ours};
 use super::link::Link;
 use super::request::Wants;
 use crate::body::Reply;
@@ -38,7 +38,8 @@ pub(super) async fn send(
     let last = !switches && (last || told.close || framing == Framing::Close);
     let mut batch = Batch { own: conn.worker.spare.bytes(), ..Batch::default() };
     let date = conn.worker.time.http_date();
-    answer::write(&mut batch.own, &head, (told, framing), wants, last, &date);
+    let ours = Ours { date: &date, id: body.unnamed() };
+    answer::write(&mut batch.own, &head, (told, framing), wants, last, ours);
     conn.worker.spare.keep_fields(head.headers);
     link.borrow_mut().is_answered();
     let mut sending = Sending {

@@ -19,6 +19,7 @@ use crate::body::Reply;
 use crate::conn::Conn;
 use crate::gauge::Flow;
 use crate::incoming::Incoming;
+use crate::record::X_REQUEST_ID;
 use crate::service;
 
 /// A body of so many bytes is taken from the app before the client has room for it: it is there already.
@@ -70,7 +71,7 @@ async fn send(conn: &Rc<Conn>, response: Response<Reply>, mut respond: SendRespo
     let (mut parts, mut body) = response.into_parts();
     let is_over = body.is_end_stream();
     let length = if is_over { None } else { body.size_hint().exact() };
-    complete(conn, &mut parts.headers, length);
+    complete(conn, &mut parts.headers, length, body.unnamed());
     let stream = match respond.send_response(Response::from_parts(parts, ()), is_over) {
         Ok(stream) => stream,
         Err(error) => {
@@ -114,7 +115,10 @@ async fn turn_of_codec() {
 }
 
 /// Adds what every answer says.
-fn complete(conn: &Conn, headers: &mut HeaderMap, length: Option<u64>) {
+fn complete(conn: &Conn, headers: &mut HeaderMap, length: Option<u64>, id: Option<&str>) {
+    if let Some(Ok(id)) = id.map(HeaderValue::from_str) {
+        headers.entry(X_REQUEST_ID).or_insert(id);
+    }
     headers.entry(DATE).or_insert_with(|| conn.worker.time.http_date());
     if let Some(length) = length {
         headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
