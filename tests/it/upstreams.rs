@@ -375,8 +375,18 @@ async fn a_backup_serves_and_an_edit_forgets_nothing() {
     }
     until_metric(&system, "gatewright_upstream_healthy", primary.addr, 0.0).await;
     until_metric(&system, "gatewright_upstream_ejections_total", primary.addr, 1.0).await;
+    // A proxy tells within two seconds; four times that.
+    until("the status names it", 2 * SOON, async || {
+        let status = system.api.get("/api/status").await.json();
+        let ailing = &status["proxies"][0]["ailing"][0];
+        let is_it = ailing["upstream"] == primary.addr.to_string() && ailing["host"] == NAME;
+        (is_it && ailing["state"] == "ejected").then_some(())
+    })
+    .await;
     let told = system.api.get(&format!("/api/explain?url={URL}")).await.expect(200);
-    assert!(told["outcome"].as_str().unwrap().contains("in turn"), "{told}");
+    let outcome = told["outcome"].as_str().unwrap();
+    println!("{outcome}");
+    assert!(outcome.contains("in turn") && outcome.contains("is ejected since"), "{outcome}");
 
     let wrong =
         json!({"host": NAME, "upstreams": ["127.0.0.1:1"], "balance": {"backup": ["127.0.0.1:2"]}});

@@ -1,8 +1,11 @@
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::state::{Rights, State};
+
+/// How many upstreams of the process something stands against: mostly none, and then nobody has to look for them.
+static TROUBLED: AtomicUsize = AtomicUsize::new(0);
 
 /// How one upstream of a group fares, for all workers.
 ///
@@ -44,6 +47,10 @@ impl Vital {
         let is_troubled = !state.is_plain();
         if is_troubled != self.troubled.swap(is_troubled, Relaxed) {
             self.since.store(now, Relaxed);
+            match is_troubled {
+                true => TROUBLED.fetch_add(1, Relaxed),
+                false => TROUBLED.fetch_sub(1, Relaxed),
+            };
         }
         done
     }
@@ -76,6 +83,19 @@ impl Vital {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if *self.troubled.get_mut() {
+            TROUBLED.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// Whether something stands against any upstream of the process.
+pub(crate) fn is_any_troubled() -> bool {
+    TROUBLED.load(Relaxed) > 0
 }
 
 /// Milliseconds since the first call in this process.

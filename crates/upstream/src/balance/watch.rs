@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::balancer::Balancer;
 use super::care::Active;
 use super::state::{Checked, Phase};
-use super::vital::millis;
+use super::vital::{is_any_troubled, millis};
 use super::walk::chain;
 use crate::{Answer, Endpoint, Outgoing, Settings, Upstreams};
 
@@ -95,6 +95,9 @@ impl Watch {
     /// The upstreams that something stands against, so many at most.
     pub fn ailing(&self, most: usize) -> Vec<Ailing> {
         let mut all = Vec::new();
+        if !is_any_troubled() {
+            return all;
+        }
         for group in self.living() {
             for (at, endpoint) in group.upstreams() {
                 if all.len() == most {
