@@ -183,7 +183,10 @@ impl Http2 {
             return place.clone();
         }
         let place = Rc::new(Place::new(endpoint.clone()));
-        self.places.borrow_mut().insert(endpoint.clone(), place.clone());
+        // A connection that says whose it is serves one request: nobody else is to find it.
+        if endpoint.preface().is_none() {
+            self.places.borrow_mut().insert(endpoint.clone(), place.clone());
+        }
         place
     }
 
