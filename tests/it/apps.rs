@@ -186,7 +186,7 @@ async fn a_single_page_app_is_served_from_a_directory() {
     let system = System::builder().set("STATIC_ROOTS", roots).start().await;
     let record = json!({
         "host": NAME,
-        "static": { "root": root, "fallback": "index.html", "immutable": ["/assets"] },
+        "static": { "root": root, "fallback": "index.html", "immutable": ["assets"] },
     });
     system.api.create(&record).await;
     let front = system.proxies[0].front();

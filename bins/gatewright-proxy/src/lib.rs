@@ -165,7 +165,7 @@ impl DataPlane {
 /// As many connections as the system allows this process: two for each request under way, two for each tunnel.
 fn make_room() {
     match runtime::raise_open_files() {
-        Ok(limit) => tracing::info!(open_files = ?limit, "room for connections"),
+        Ok(limit) => tracing::info!(open_files = limit, "room for connections"),
         Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
     }
 }

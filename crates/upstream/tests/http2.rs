@@ -825,6 +825,39 @@ fn an_upgrade_goes_by_the_older_version() {
     });
 }
 
+/// It was kept, and the next request of the same client found it.
+#[test]
+fn a_connection_that_says_whose_it_is_serves_one_request() {
+    run(async {
+        let (origin, opened) = (Origin::bind().await, Rc::new(Cell::new(0)));
+        let endpoint = endpoint(&origin).with_preface(b"PROXY mine\r\n".to_vec());
+        let counter = opened.clone();
+        spawn_local(async move {
+            loop {
+                let mut stream = origin.accept().await.stream;
+                counter.set(counter.get() + 1);
+                let mut preface = [0; 12];
+                stream.read_exact(&mut preface).await.unwrap();
+                assert_eq!(&preface, b"PROXY mine\r\n");
+                spawn_local(async move {
+                    let connection = Builder::new().handshake(stream).await;
+                    let mut connection: Connection<_, Bytes> = connection.unwrap();
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        say(&mut respond, "ok");
+                    }
+                });
+            }
+        });
+        let (upstreams, tasks) = upstreams_and_tasks(ExchangeKind::Codec, |_| {});
+        for _ in 0..2 {
+            assert_eq!(fetch(&upstreams, &endpoint, &mut get("/")).await.body, b"ok");
+        }
+        assert_eq!(opened.get(), 2);
+        // Both are closed by now, or about to be.
+        tasks.wait().await;
+    });
+}
+
 fn tls_server(offers: &[&str]) -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();

@@ -167,7 +167,10 @@ impl Http2 {
         let (sender, mut connection) = self.builder.handshake(stream).await.map_err(strange)?;
         poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(strange(error))),
-            Poll::Ready(Ok(())) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(Ok(())) => {
+                let why = "it does not speak HTTP/2 as it should: it closed the connection";
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)))
+            }
             Poll::Pending if connection.max_concurrent_send_streams() > 0 => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
         })
@@ -180,7 +183,10 @@ impl Http2 {
             return place.clone();
         }
         let place = Rc::new(Place::new(endpoint.clone()));
-        self.places.borrow_mut().insert(endpoint.clone(), place.clone());
+        // A connection that says whose it is serves one request: nobody else is to find it.
+        if endpoint.preface().is_none() {
+            self.places.borrow_mut().insert(endpoint.clone(), place.clone());
+        }
         place
     }
 
