@@ -15,7 +15,7 @@
 
 mod targets;
 
-use targets::{answers, cookies, files, forwarded, hosts, http1, paths, upstream};
+use targets::{answers, cookies, files, forwarded, hosts, http1, paths, proxy_protocol, upstream};
 
 /// Something that takes bytes of strangers.
 #[derive(Debug)]
@@ -35,5 +35,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http1", run: http1::run },
     Target { name: "hosts", run: hosts::run },
     Target { name: "paths", run: paths::run },
+    Target { name: "proxy_protocol", run: proxy_protocol::run },
     Target { name: "upstream", run: upstream::run },
 ];

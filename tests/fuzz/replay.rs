@@ -44,7 +44,7 @@ macro_rules! targets {
     };
 }
 
-targets!(answers, cookies, files, forwarded, hosts, http1, paths, upstream);
+targets!(answers, cookies, files, forwarded, hosts, http1, paths, proxy_protocol, upstream);
 
 fn replay(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).unwrap();

@@ -21,7 +21,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("discovery", &["model", "store", "certs", "proxy", "runtime", "telemetry"]),
     ("dns", &["model", "testkit"]),
     // What strangers' bytes come to first.
-    ("fuzz", &["hosttree", "model", "policy", "rewrite", "runtime", "static-files", "upstream"]),
+    (
+        "fuzz",
+        &[
+            "hosttree",
+            "model",
+            "policy",
+            "proxy-protocol",
+            "rewrite",
+            "runtime",
+            "static-files",
+            "upstream",
+        ],
+    ),
     (
         "gatewright",
         &[

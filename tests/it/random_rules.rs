@@ -23,14 +23,14 @@ pub(crate) fn record(random: &mut Random, parts: &Parts<'_>, pattern: &str) -> V
     let mut record = json!({
         "host": pattern,
         "certificate": "none",
-        "force_https": random.once_in(2),
+        "force_https": random.once_in(4),
         "enabled": !random.once_in(10),
         "preserve_host": !random.once_in(4),
     });
     let members = record.as_object_mut().unwrap();
     match random.below(8) {
         0 => {}
-        1 => drop(members.insert("static".into(), json!({ "root": parts.root }))),
+        1 | 2 => drop(members.insert("static".into(), json!({ "root": parts.root }))),
         _ => drop(members.insert("upstreams".into(), upstreams(random, parts))),
     }
     let mut add = |random: &mut Random, times, name: &str, make: &dyn Fn(&mut Random) -> Value| {
@@ -38,8 +38,8 @@ pub(crate) fn record(random: &mut Random, parts: &Parts<'_>, pattern: &str) -> V
             members.insert(name.to_owned(), make(random));
         }
     };
-    add(random, 5, "allow", &networks);
-    add(random, 5, "deny", &networks);
+    add(random, 8, "allow", &networks);
+    add(random, 8, "deny", &networks);
     add(
         random,
         8,
@@ -53,7 +53,7 @@ pub(crate) fn record(random: &mut Random, parts: &Parts<'_>, pattern: &str) -> V
         &|random| json!([{ "requests": 1 + random.below(5), "per_seconds": 3600 }]),
     );
     add(random, 20, "basic_auth", &|_| json!({ "users": { "ann": "correct horse" } }));
-    add(random, 6, "canonical", &|_| json!("app.localhost"));
+    add(random, 10, "canonical", &|_| json!("app.localhost"));
     add(random, 10, "redirect", &|random| {
         let status = random.one(&[301, 302, 307, 308]);
         json!({ "to": "https://new.example/base", "status": status, "keep_path": random.once_in(2) })

@@ -7,6 +7,7 @@ pub(crate) mod forwarded;
 pub(crate) mod hosts;
 pub(crate) mod http1;
 pub(crate) mod paths;
+pub(crate) mod proxy_protocol;
 pub(crate) mod upstream;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
