@@ -178,6 +178,8 @@ mod tests {
             let mut wire = v2::with_checksum(&plain);
             prop_assert!(matches!(whole(&wire), Header::Proxied(_)));
             let bit = 12 * 8 + bit % ((wire.len() - 12) * 8);
+            // Without its kind it is no checksum any more.
+            prop_assume!(bit / 8 != plain.len());
             wire[bit / 8] ^= 1 << (bit % 8);
             // A flip in the command or the family may turn it into one that says nothing.
             let told = matches!(parse(&wire), Parsed::Whole { header: Header::Proxied(_), .. });
