@@ -96,14 +96,18 @@ async fn a_failing_authority_stops_no_name_and_each_attempt_is_told() {
     .await;
     assert_eq!(front.count(Endpoint::NewOrder), orders, "it was asked too early");
 
+    let view = valid(api, "dragged.gw.test", DRAGGED_ON).await;
+    assert_eq!(
+        attempts(&view),
+        [(first.clone(), "timeout".to_owned()), (second.clone(), "none".to_owned())]
+    );
+
     // And now it is gone.
     drop(front);
     create(api, "alone.gw.test", &app).await;
     let view = valid(api, "alone.gw.test", ISSUED).await;
-    let told = [(first.clone(), "unreachable".to_owned()), (second.clone(), "none".to_owned())];
+    let told = [(first, "unreachable".to_owned()), (second, "none".to_owned())];
     assert_eq!(attempts(&view), told);
-    let view = valid(api, "dragged.gw.test", DRAGGED_ON).await;
-    assert_eq!(attempts(&view), [(first, "timeout".to_owned()), (second, "none".to_owned())]);
 }
 
 /// One authority, and nobody to turn to: the name fails with the authority's own words and waits, across a restart of the
