@@ -58,8 +58,12 @@ impl Explainer {
     }
 
     fn of_route(self, route: &Route, name: &str, asked: &Imagined, live: &Live) -> Explained {
+        self.at_gates(route, name, asked, live).by(route.host.rules())
+    }
+
+    fn at_gates(self, route: &Route, name: &str, asked: &Imagined, live: &Live) -> Explained {
         if let Some(gates) = &route.gates {
-            return gates.explain(asked, name, self.https_port, live).by(route.host.rules());
+            return gates.explain(asked, name, self.https_port, live);
         }
         // It asks nothing but for HTTPS.
         let mut policy = policy::HostPolicy::open_to(());

@@ -57,9 +57,9 @@ use violation::Violation;
 
 /// How long to try to part in good order.
 const PARTING: Duration = Duration::from_secs(1);
-/// How long, and how far, a client that still sends is read out.
+/// How long a client that still sends is read out, and how far if it sent what is no request.
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER_BYTES: usize = 256 * 1024;
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\n\
     content-length: 56\r\nconnection: close\r\n\r\n\
     408 Request Timeout: the request's head came too slowly\n";
@@ -93,16 +93,16 @@ pub(crate) async fn serve(conn: Rc<Conn>, io: Metered<Stream>) {
                 tunnel.run(&conn, io, early).await;
             }
         }
-        Ok(Ok(End::Done)) => close(link.into_parts().0, false).await,
+        Ok(Ok(End::Done)) => close(link.into_parts().0, 0).await,
         Ok(Ok(End::Last)) => {
-            let unread = !link.is_read_out();
+            let unread = if link.is_read_out() { 0 } else { usize::MAX };
             close(link.into_parts().0, unread).await;
         }
         Ok(Ok(End::Refused(violation))) => {
             conn.worker.meters.malformed.inc();
             let (status, why) = (violation.status(), violation.why());
             refused::log(&conn, status, why, &link.begun(), Duration::ZERO);
-            close(link.into_parts().0, true).await;
+            close(link.into_parts().0, LINGER_BYTES).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, remote = %conn.ends.remote, "connection ended"),
         Err(lapse) => {
@@ -234,15 +234,15 @@ pub(crate) fn count(conn: &Conn, lapse: Lapse) {
     conn.worker.meters.lapses.with([reason], Counter::inc);
 }
 
-/// Ends our side. `unread`: the client may have sent what we did not read, and were that left, the close would be a reset,
-/// which may overtake the answer: so it is read out for a moment.
-async fn close(mut io: impl AsyncRead + AsyncWrite + Unpin, unread: bool) {
+/// Ends our side. Up to `unread` bytes that the client may have sent are read out for a moment: were they left, the close
+/// would be a reset, which may overtake the answer.
+async fn close(mut io: impl AsyncRead + AsyncWrite + Unpin, unread: usize) {
     let closed = timeout(PARTING, io.shutdown()).await;
-    if !unread || !matches!(closed, Ok(Ok(()))) {
+    if unread == 0 || !matches!(closed, Ok(Ok(()))) {
         return;
     }
     let mut scratch = vec![0; 16 * 1024];
-    let mut left = LINGER_BYTES;
+    let mut left = unread;
     let read_out = async {
         while let Ok(n @ 1..) = io.read(&mut scratch).await {
             left = left.saturating_sub(n);
