@@ -10,6 +10,7 @@ use store::{
 
 use crate::Error;
 use crate::error::Subject;
+use runtime::with_causes;
 
 /// A kind of record that belongs into a backup and whose writes are told in the history.
 #[derive(Debug)]
@@ -251,12 +252,6 @@ pub(crate) const LEFT_OUT: &str = "{}";
 /// For records that have nothing to open.
 fn unsealed() -> Option<Sealer> {
     Sealer::new(None, None, true).ok()
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

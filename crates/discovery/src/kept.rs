@@ -22,7 +22,9 @@ pub(crate) use fresh::{Fresh, Gathered};
 use journal::Journal;
 
 use crate::replica::Replica;
-use crate::{StateFile, chain};
+use runtime::with_causes;
+
+use crate::StateFile;
 
 /// The least time from one write of the whole file to the next.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -62,7 +64,7 @@ pub(crate) async fn restore(file: &StateFile, replica: &mut Replica) -> Result<b
     match told {
         Ok(told) => state = told.unwrap_or(state),
         Err(flaw) => {
-            let error = chain(&flaw);
+            let error = with_causes(&flaw);
             tracing::error!(error, "the last-known-good journal is used as far as it can be read");
         }
     }
@@ -150,7 +152,7 @@ impl Keeper {
                 true
             }
             Err(error) => {
-                let error = chain(&error);
+                let error = with_causes(&error);
                 tracing::warn!(error, "the last-known-good journal can't be written");
                 false
             }
@@ -171,7 +173,7 @@ impl Keeper {
                 self.kept = Some(worth);
             }
             Err(error) => {
-                let error = chain(&error);
+                let error = with_causes(&error);
                 tracing::warn!(%path, error, "the last-known-good file can't be written");
             }
         }
@@ -251,7 +253,10 @@ impl Keeper {
                 }
             };
             if let Err(flaw) = self.former(&mut keep).await {
-                tracing::debug!(error = chain(&flaw), "there is no former last-known-good file");
+                tracing::debug!(
+                    error = with_causes(&flaw),
+                    "there is no former last-known-good file"
+                );
             }
             self.pending.changes.iter().for_each(|(key, fields)| keep(key, fields.as_ref()));
         }

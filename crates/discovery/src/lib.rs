@@ -55,7 +55,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 use proxy::Tables;
-use runtime::{Clock, Shutdown};
+use runtime::{Clock, Shutdown, with_causes};
 use store::{Ailing, GuardReport, Hints, Key, ProxyReport, Store, Touched};
 use tokio::sync::watch;
 
@@ -230,7 +230,7 @@ impl Discovery {
             }
             Ok(false) => {}
             Err(flaw) => {
-                let error = chain(&flaw);
+                let error = with_causes(&flaw);
                 tracing::error!(%path, error, "the last-known-good file is refused; starting as without one");
             }
         }
@@ -286,7 +286,7 @@ impl Discovery {
                 }
                 Err(error) => {
                     if self.replica.mark_stale() {
-                        tracing::warn!(error = chain(&error), "the store can't be read");
+                        tracing::warn!(error = with_causes(&error), "the store can't be read");
                     }
                     self.replica.sweep = None;
                     tokio::select! {
@@ -407,10 +407,4 @@ impl Discovery {
         };
         self.report.send_if_modified(|old| old.replace(report.clone()).as_ref() != Some(&report));
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

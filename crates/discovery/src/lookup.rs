@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::chain;
+use runtime::with_causes;
 
 /// How many names are asked for at once.
 const AT_ONCE: usize = 16;
@@ -58,7 +58,9 @@ fn host(line: &str, sealer: &Sealer) -> Option<Host> {
     let fields: Fields = record.into_iter().map(|(name, value)| (name, text(value))).collect();
     let id = fields.get("host")?;
     Host::from_fields(id, &fields, sealer)
-        .inspect_err(|error| tracing::debug!(error = chain(error), "no host in a lookup's answer"))
+        .inspect_err(|error| {
+            tracing::debug!(error = with_causes(error), "no host in a lookup's answer");
+        })
         .ok()
 }
 

@@ -8,10 +8,10 @@ use proxy::{StoreGuard, TableState, Tables};
 use runtime::Clock;
 use store::{Changes, Collection, Fields, Key, Record, Rejected, Store, StoreAccept};
 
-use crate::chain;
 use crate::guard::{self, Doubt};
 use crate::kept::Fresh;
 use crate::sweep::{Reading, Sweep};
+use runtime::with_causes;
 
 /// How many changed records are read at once.
 const READS: usize = 64;
@@ -241,7 +241,10 @@ impl Replica {
         let given = match self.store.get::<StoreAccept>(epoch.as_str()).await {
             Ok(found) => found.map(|found| found.value.accepted_at),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "an acceptance of the store can't be read");
+                tracing::warn!(
+                    error = with_causes(&error),
+                    "an acceptance of the store can't be read"
+                );
                 None
             }
         };
@@ -331,12 +334,12 @@ impl Replica {
             Collection::Host => {
                 let host = self.parse::<Host>(key, fields)?;
                 let applied = self.tables.apply_host(&host.pattern.clone(), Some(host));
-                applied.map_err(|error| chain(&error))?;
+                applied.map_err(|error| with_causes(&error))?;
             }
             Collection::Cert => {
                 let cert = self.parse::<CertRecord>(key, fields)?;
                 let applied = self.tables.apply_cert(&cert.name.clone(), Some(cert));
-                applied.map_err(|error| chain(&error))?;
+                applied.map_err(|error| with_causes(&error))?;
             }
             Collection::Challenge => {
                 let challenge = self.parse::<Challenge>(key, fields)?;
@@ -348,7 +351,7 @@ impl Replica {
     }
 
     fn parse<R: Record>(&self, key: &Key, fields: &Fields) -> Result<R, String> {
-        R::from_fields(&key.id, fields, self.store.sealer()).map_err(|error| chain(&error))
+        R::from_fields(&key.id, fields, self.store.sealer()).map_err(|error| with_causes(&error))
     }
 
     /// Only for what was taken over.
@@ -363,7 +366,7 @@ impl Replica {
             return drop(self.tables.apply_host(&pattern, None));
         }
         if let Err(error) = self.tables.apply_cert(&pattern, None) {
-            tracing::warn!(%key, error = chain(&error), "a certificate can't be taken out");
+            tracing::warn!(%key, error = with_causes(&error), "a certificate can't be taken out");
         }
     }
 }

@@ -4,7 +4,7 @@ use runtime::Clock;
 use store::{Collection, Key, ProxyReport, Store};
 use tokio::sync::watch;
 
-use crate::chain;
+use runtime::with_causes;
 
 /// How long a report stands without being renewed: a proxy that is silent for longer is taken for gone.
 const TTL: Duration = Duration::from_secs(15);
@@ -29,7 +29,7 @@ pub(crate) async fn keep(
         if let Some(current) = current
             && let Err(error) = store.put_lease(&current, TTL).await
         {
-            tracing::debug!(error = chain(&error), "the report was not taken");
+            tracing::debug!(error = with_causes(&error), "the report was not taken");
             pause = RETRY;
         }
         tokio::select! {
@@ -49,7 +49,7 @@ pub(crate) async fn put(store: &Store, report: &ProxyReport, clock: &Clock) {
     tokio::select! {
         taken = store.put_lease(report, TTL) => {
             if let Err(error) = taken {
-                tracing::debug!(error = chain(&error), "the first report was not taken");
+                tracing::debug!(error = with_causes(&error), "the first report was not taken");
             }
         }
         () = clock.sleep(PATIENCE) => {}
@@ -62,7 +62,7 @@ pub(crate) async fn withdraw(store: &Store, instance: &str, clock: &Clock) {
     tokio::select! {
         gone = store.backend().delete_lease(&key) => {
             if let Err(error) = gone {
-                tracing::debug!(error = chain(&error), "the report will lapse by itself");
+                tracing::debug!(error = with_causes(&error), "the report will lapse by itself");
             }
         }
         () = clock.sleep(PATIENCE) => {}

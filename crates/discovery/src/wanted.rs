@@ -5,7 +5,7 @@ use proxy::Tables;
 use runtime::Clock;
 use store::{Expect, Store};
 
-use crate::chain;
+use runtime::with_causes;
 
 /// How many names may be asked for in a row, and then in each second: names come from strangers.
 const BUDGET: u32 = 20;
@@ -34,7 +34,11 @@ async fn ask(store: &Store, name: Hostname, clock: &Clock) {
         Ok(_) | Err(store::Error::Conflict { .. }) => {}
         Err(error) => {
             let name = wanted.name.as_str();
-            tracing::debug!(name, error = chain(&error), "a certificate could not be asked for");
+            tracing::debug!(
+                name,
+                error = with_causes(&error),
+                "a certificate could not be asked for"
+            );
         }
     }
 }

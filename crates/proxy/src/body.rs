@@ -13,6 +13,7 @@ use crate::conn::Conn;
 use crate::gauge::Flow;
 use crate::incoming::Incoming;
 use crate::record::Record;
+use runtime::with_causes;
 
 /// The body of an answer. It carries the request's [`Record`], which is written when the body is dropped: at its end,
 /// or when the client is gone.
@@ -104,7 +105,7 @@ impl Reply {
                 // Trailers are always last.
                 self.ended = frame.is_trailers();
             }
-            (Some(Err(error)), Some(record)) => record.fails(crate::respond::chain(error)),
+            (Some(Err(error)), Some(record)) => record.fails(with_causes(error)),
             (Some(_), None) => {}
         }
     }

@@ -29,7 +29,8 @@ use crate::conn::Conn;
 use crate::group::{Group, Grouping};
 use crate::matched::Matched;
 use crate::record::Record;
-use crate::respond::{Refusal, chain};
+use crate::respond::Refusal;
+use runtime::with_causes;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -157,7 +158,7 @@ impl Gates {
                 Ok(directory) => Behind::Directory(directory, AtomicU64::new(0)),
                 Err(error) => {
                     let host = &host.pattern;
-                    let why = chain(&error);
+                    let why = with_causes(&error);
                     tracing::warn!(%host, root = rules.root, why, "a directory is not served");
                     Behind::Closed(why)
                 }

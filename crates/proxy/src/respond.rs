@@ -1,7 +1,5 @@
 //! The pages for what goes wrong: the only place that turns an error into a status.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
@@ -14,6 +12,7 @@ use upstream::BoxError;
 
 use crate::body::Source;
 use crate::record::Record;
+use runtime::with_causes;
 
 /// Why a request is not answered by the app.
 #[derive(Debug)]
@@ -134,9 +133,9 @@ impl Refusal {
     fn cause(&self) -> String {
         match self {
             Self::BadGateway(error) | Self::TimedOut(error) | Self::OutOfReach(error) => {
-                chain(error)
+                with_causes(error)
             }
-            Self::BrokenBody(error) => chain(&**error),
+            Self::BrokenBody(error) => with_causes(&**error),
             Self::BadRequest(why) => format!("bad request: {why}"),
             Self::ForeignGate(field) => {
                 format!("{field} guards this host, which is not known here")
@@ -146,7 +145,7 @@ impl Refusal {
                 format!("the breaker of {endpoint} is open for {seconds} s more")
             }
             Self::Crowded(why) => format!("the upstreams have as many requests as they may: {why}"),
-            Self::Unreadable(error) => chain(error),
+            Self::Unreadable(error) => with_causes(error),
             _ => self.explanation().0.to_lowercase(),
         }
     }
@@ -241,15 +240,4 @@ fn html(code: u16, title: &str, text: &str, id: &str) -> String {
          small{{color:#777}}</style>\
          <h1>{code} {title}</h1><p>{text}</p><p><small>Request {id}</small></p></html>\n"
     )
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(line, ": {error}");
-        cause = error.source();
-    }
-    line
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
+use crate::with_causes;
 use crate::{Clock, Shutdown};
 
 /// Any error, for the status of a background task.
@@ -116,16 +117,6 @@ pub async fn drive(
     }
 }
 
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
@@ -174,13 +165,5 @@ mod tests {
         let status = activator.status();
         assert_eq!((status.name, status.activations), ("count", 3));
         assert_eq!(status.last_result, Some(Ok("3".into())));
-    }
-
-    #[test]
-    fn causes_are_spelt_out() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer")]
-        struct Outer(#[source] std::io::Error);
-        assert_eq!(with_causes(&Outer(std::io::Error::other("inner"))), "outer: inner");
     }
 }

@@ -27,6 +27,7 @@
 //! ```
 
 mod background;
+mod causes;
 mod clock;
 mod inherited;
 mod open_files;
@@ -36,6 +37,7 @@ mod tasks;
 mod workers;
 
 pub use background::{Activator, BackgroundTask, BoxError, TaskStatus, drive};
+pub use causes::with_causes;
 pub use clock::{Clock, ManualClock};
 pub use inherited::inherited_listeners;
 pub use open_files::raise_open_files;

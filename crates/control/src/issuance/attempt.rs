@@ -9,8 +9,8 @@ use super::driver::Held;
 use super::journal::{StoreJournal, told};
 use super::ledger::failed_validation;
 use super::plan::{Step, backoff, due};
-use crate::records::with_causes;
 use crate::{Control, Error};
+use runtime::with_causes;
 
 /// How long the lease of a name lasts when its holder dies.
 pub(crate) const LEASE: Duration = Duration::from_secs(20);

@@ -18,6 +18,7 @@ use super::state::{Ending, Rights};
 use super::strategy::Turn;
 use super::vital::millis;
 use crate::{BoxError, Endpoint, Error, Outgoing};
+use runtime::with_causes;
 
 /// Beyond this many groups it is forgotten where each stood.
 const MANY: usize = 4096;
@@ -222,10 +223,10 @@ impl<'a> Attempt<'a> {
         let ending = match error {
             // The client's doing.
             Error::RequestBody { .. } => Ending::Abandoned,
-            Error::Connect { .. } | Error::ConnectTimeout { .. } => Ending::Unreached,
+            error if error.may_try_elsewhere() => Ending::Unreached,
             _ => Ending::Failed,
         };
-        self.end(ending, &chain(error));
+        self.end(ending, &with_causes(error));
     }
 
     fn end(&mut self, ending: Ending, why: &str) {
@@ -257,10 +258,4 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -20,8 +20,8 @@ use super::balancer::Balancer;
 use super::care::Active;
 use super::state::{Checked, Phase};
 use super::vital::{is_any_troubled, millis};
-use super::walk::chain;
 use crate::{Answer, Endpoint, Outgoing, Settings, Upstreams};
+use runtime::with_causes;
 
 /// How many are asked at once.
 const AT_ONCE: usize = 128;
@@ -280,7 +280,7 @@ async fn answer(
             }
         }
         Ok(Answer::Upgraded(..)) => Err(format!("{endpoint} switched protocols unasked")),
-        Err(error) => Err(chain(&error)),
+        Err(error) => Err(with_causes(&error)),
     }
 }
 
