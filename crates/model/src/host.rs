@@ -166,6 +166,16 @@ impl fmt::Display for Upstream {
     }
 }
 
+/// Without the port, and without brackets.
+impl fmt::Display for UpstreamHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => f.write_str(name.as_str()),
+        }
+    }
+}
+
 impl FromStr for Upstream {
     type Err = UpstreamError;
 

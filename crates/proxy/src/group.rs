@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use model::{Host, ProxyProtocol, Upstream, UpstreamHost, UpstreamTls};
+use model::{Host, ProxyProtocol, Upstream, UpstreamTls};
 use proxy_protocol::Version;
 use rewrite::Internal;
 use upstream::{Balancer, Endpoint, Endpoints};
@@ -28,7 +28,7 @@ impl Group {
             ProxyProtocol::V1 => Version::V1,
             _ => Version::V2,
         });
-        let names: Vec<_> = upstreams.iter().map(|it| (host_text(it), it.port())).collect();
+        let names: Vec<_> = upstreams.iter().map(|it| (it.host().to_string(), it.port())).collect();
         let own = names.iter().map(|(name, port)| (name.as_str(), *port));
         let internal = Internal::new(own, tls != UpstreamTls::Off);
         let http = host.rules().upstream_http;
@@ -85,12 +85,5 @@ impl<'a> Grouping<'a> {
         self.balancers.extend(made.clone());
         group.balancer = made;
         group
-    }
-}
-
-fn host_text(upstream: &Upstream) -> String {
-    match upstream.host() {
-        UpstreamHost::Ip(ip) => ip.to_string(),
-        UpstreamHost::Name(name) => name.as_str().to_owned(),
     }
 }

@@ -286,3 +286,20 @@ fn not_renamed(pattern: &HostPattern, given: Option<HostPattern>) -> Result<(), 
 fn encoded(pattern: &str) -> String {
     pattern.replace('[', "%5B").replace(']', "%5D").replace(':', "%3A")
 }
+
+#[cfg(test)]
+mod tests {
+    use model::HostRules;
+
+    use super::RULES;
+
+    /// Three members of the rules were refused as unknown, for want of their names here.
+    #[test]
+    fn every_rule_is_a_member_that_is_taken() {
+        let error = serde_json::from_str::<HostRules>(r#"{"?": 1}"#).unwrap_err().to_string();
+        // The reader lists what it would have taken, each in back quotes, behind what it was given.
+        let mut known: Vec<_> = error.split('`').skip(1).step_by(2).skip(1).collect();
+        known.sort_unstable();
+        assert_eq!(known, RULES);
+    }
+}

@@ -1,4 +1,4 @@
-use model::{Host, HostPattern, Timestamp, Upstream, UpstreamHost, UpstreamTls};
+use model::{Host, HostPattern, Timestamp, Upstream, UpstreamTls};
 
 use super::{Reader, Record, Writer, rules};
 use crate::{BadRecord, Collection, Error, Fields, Sealer};
@@ -68,7 +68,7 @@ impl Record for Host {
             .set_millis("updated_on", self.updated_at);
         if let Some(old) = old {
             writer = writer
-                .set("ip", host_text(&old.first))
+                .set("ip", old.first.host().to_string())
                 .set("targetPort", old.first.port())
                 .set_json("targets", &old.others);
         }
@@ -185,7 +185,7 @@ fn upstream_tls(reader: &Reader<'_>) -> Result<UpstreamTls, BadRecord> {
 
 /// Whether an older reader, which splits `address:port` at the first colon, can use it.
 fn is_usable(upstream: &Upstream) -> bool {
-    !host_text(upstream).contains(':')
+    !upstream.host().to_string().contains(':')
 }
 
 fn with_port(host: &str, port: u16) -> String {
@@ -195,11 +195,4 @@ fn with_port(host: &str, port: u16) -> String {
 /// A moment for people to read; one that can't be read costs nothing else.
 fn moment(reader: &Reader<'_>, name: &str) -> Timestamp {
     reader.millis(name).unwrap_or(Timestamp::from_millis(0))
-}
-
-fn host_text(upstream: &Upstream) -> String {
-    match upstream.host() {
-        UpstreamHost::Ip(ip) => ip.to_string(),
-        UpstreamHost::Name(name) => name.as_str().to_owned(),
-    }
 }
