@@ -11,7 +11,7 @@
 //! assert_eq!(wire, b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n");
 //! let header = Header::Proxied(told);
 //! assert_eq!(parse(&wire), Parsed::Whole { header, length: wire.len() });
-//! assert_eq!(parse(b"PROXY TCP4 2"), Parsed::Partial { needed: 13 });
+//! assert_eq!(parse(b"PROXY TCP4 2"), Parsed::Partial { needed: proxy_protocol::SHORTEST });
 //! assert!(matches!(parse(b"GET / HTTP/1.1\r\n"), Parsed::Wrong(_)));
 //! # Ok::<(), std::net::AddrParseError>(())
 //! ```
