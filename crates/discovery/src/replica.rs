@@ -269,6 +269,7 @@ impl Replica {
                 return Ok(false);
             }
             for (key, fields) in keys.iter().zip(found) {
+                self.tell(key);
                 self.apply(key, fields.as_ref());
             }
         }

@@ -1,10 +1,12 @@
 //! Reading everything, page by page: for the first load, after a gap, and now and then for what nothing told of.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Revision, Timestamp};
-use store::{Collection, Key, ScanPage};
+use store::{Backend, Collection, Key, ScanPage};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::guard::{self, Doubt};
@@ -20,6 +22,8 @@ const PAGES: usize = 16;
 /// They are seen once they make the table larger by this part of it: to show a change copies what it shares with what was
 /// shown before, and the first hosts are shown at once.
 const PART: usize = 8;
+/// How many pages of a collection a hasty reading has ready: so that the store works on while they are taken over.
+const AHEAD: usize = 2;
 /// How many records that a sweep did not show are read at once.
 const READS: usize = 64;
 
@@ -45,6 +49,8 @@ pub(crate) struct Sweep {
     word: Option<Timestamp>,
     /// Whether something may have changed behind it: there will have to be another.
     again: bool,
+    /// What was told of and read since a hasty one began: a page read ahead may show it as it was before.
+    told: HashSet<Key>,
     /// The collections that are not read to their end, the next one first.
     parts: VecDeque<Part>,
     /// How many pages were read.
@@ -56,13 +62,60 @@ pub(crate) struct Sweep {
 struct Part {
     collection: Collection,
     cursor: Option<String>,
-    /// The page there, when it is being fetched while others are taken over.
-    ahead: JoinSet<Result<ScanPage, store::Error>>,
+    /// The pages from there on, if they are read while others are taken over.
+    ahead: Option<Ahead>,
 }
 
 impl Part {
     fn new(collection: Collection) -> Self {
-        Self { collection, cursor: None, ahead: JoinSet::new() }
+        Self { collection, cursor: None, ahead: None }
+    }
+
+    /// The page at the cursor. After an error it is asked for again.
+    async fn page(
+        &mut self,
+        backend: &Arc<dyn Backend>,
+        reading: Reading,
+    ) -> Result<ScanPage, store::Error> {
+        if reading != Reading::Now {
+            return backend.scan(self.collection, self.cursor.as_deref(), PAGE).await;
+        }
+        let ahead = self.ahead.get_or_insert_with(|| {
+            Ahead::of(backend.clone(), self.collection, self.cursor.clone())
+        });
+        match ahead.pages.recv().await {
+            Some(Ok(page)) => Ok(page),
+            broken => {
+                self.ahead = None;
+                match broken {
+                    Some(page) => page,
+                    None => backend.scan(self.collection, self.cursor.as_deref(), PAGE).await,
+                }
+            }
+        }
+    }
+}
+
+/// A task that reads one page after the other, up to the last one or the first error. It ends with this.
+struct Ahead {
+    pages: mpsc::Receiver<Result<ScanPage, store::Error>>,
+    _task: JoinSet<()>,
+}
+
+impl Ahead {
+    fn of(backend: Arc<dyn Backend>, collection: Collection, mut cursor: Option<String>) -> Self {
+        let (sender, pages) = mpsc::channel(AHEAD);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            loop {
+                let page = backend.scan(collection, cursor.as_deref(), PAGE).await;
+                cursor = page.as_ref().ok().and_then(|page| page.next.clone());
+                if sender.send(page).await.is_err() || cursor.is_none() {
+                    return;
+                }
+            }
+        });
+        Self { pages, _task: task }
     }
 }
 
@@ -101,6 +154,7 @@ impl Replica {
             moves,
             word,
             again: false,
+            told: HashSet::new(),
             parts: COLLECTIONS.map(Part::new).into(),
             pages: 0,
             pace: Pace::default(),
@@ -116,6 +170,15 @@ impl Replica {
     pub(crate) fn rest(&mut self, took: Duration) -> Duration {
         let Some(sweep) = &mut self.sweep else { return Duration::ZERO };
         sweep.pace.rest(took, self.pages.saturating_sub(sweep.pages))
+    }
+
+    /// Notes that a record was read for itself, so that no page read before undoes it.
+    pub(crate) fn tell(&mut self, key: &Key) {
+        if let Some(sweep) = &mut self.sweep
+            && sweep.reading == Reading::Now
+        {
+            sweep.told.insert(key.clone());
+        }
     }
 
     /// Has another sweep follow the one under way, if there is one.
@@ -150,24 +213,18 @@ impl Replica {
     async fn step(&mut self) -> Result<(), store::Error> {
         let Some(sweep) = &mut self.sweep else { return Ok(()) };
         let Some(part) = sweep.parts.front_mut() else { return Ok(()) };
-        let (backend, collection) = (self.store.backend(), part.collection);
-        let page = match part.ahead.join_next().await {
-            Some(Ok(page)) => page?,
-            _ => backend.scan(collection, part.cursor.as_deref(), PAGE).await?,
-        };
+        let collection = part.collection;
+        let page = part.page(self.store.backend(), sweep.reading).await?;
         sweep.pages += 1;
         let part = sweep.parts.pop_front();
-        if let (Some(mut part), Some(cursor)) = (part, page.next) {
-            part.cursor = Some(cursor.clone());
-            if sweep.reading == Reading::Now {
-                let backend = backend.clone();
-                part.ahead
-                    .spawn(async move { backend.scan(collection, Some(&cursor), PAGE).await });
-            }
-            sweep.parts.push_back(part);
+        if let (Some(part), Some(cursor)) = (part, page.next) {
+            sweep.parts.push_back(Part { cursor: Some(cursor), ..part });
         }
         for (id, fields) in page.records {
-            self.apply(&Key::new(collection, id), Some(&fields));
+            let key = Key::new(collection, id);
+            if self.sweep.as_ref().is_none_or(|sweep| !sweep.told.contains(&key)) {
+                self.apply(&key, Some(&fields));
+            }
         }
         Ok(())
     }

@@ -117,6 +117,35 @@ async fn a_store_that_is_down_leaves_the_tables_and_is_caught_up_with() {
     world.stop().await;
 }
 
+/// A reading of everything fetches pages ahead of the one it takes over. A host that was deleted behind such a page came back
+/// when the page was taken over, after the log had told that it was gone, and stayed until the next reading.
+#[tokio::test]
+async fn a_page_that_was_read_ahead_does_not_undo_what_the_log_told_since() {
+    let mut world = World::new(memory);
+    let name = |number: u16| format!("h{number:02}.test");
+    for number in 1..=40 {
+        world.store.put(&host(&name(number), number), Expect::Absent).await.unwrap();
+    }
+    world.run();
+    world.settled().await;
+
+    world.switched.switch(false);
+    world.store.delete::<Host>(&name(1), Expect::Any).await.unwrap();
+    world.until(|tables| tables.state().stale).await;
+    let last = Key::new(Collection::Host, name(40));
+    world.switched.change_behind(last.clone(), Txn::new().delete(last, Expect::Any));
+    // Everything is read when the store is back.
+    world.switched.switch(true);
+    world.hand.advance(Duration::from_secs(5));
+    world.until(|tables| !tables.state().stale).await;
+    world.until(|tables| tables.route(&name(40)).is_none()).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.tables.digest(), world.expected_digest().await);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_store_that_is_down_at_start_blocks_nobody() {
     let mut world = World::new(memory);

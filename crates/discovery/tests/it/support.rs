@@ -21,11 +21,29 @@ const START: Duration = Duration::from_secs(1_790_000_000);
 pub(crate) struct Switched {
     inner: Mutex<Arc<dyn Backend>>,
     off: AtomicBool,
+    behind: Mutex<Option<(Key, Txn)>>,
 }
 
 impl Switched {
     pub(crate) fn new(inner: Arc<dyn Backend>) -> Arc<Self> {
-        Arc::new(Self { inner: Mutex::new(inner), off: AtomicBool::new(false) })
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            off: AtomicBool::new(false),
+            behind: Mutex::default(),
+        })
+    }
+
+    /// Commits this once a page shows this key, and hands the page on after that.
+    pub(crate) fn change_behind(&self, key: Key, change: Txn) {
+        *self.behind.lock().unwrap() = Some((key, change));
+    }
+
+    /// What is to be committed behind this page.
+    fn behind(&self, collection: Collection, page: &ScanPage) -> Option<Txn> {
+        let mut behind = self.behind.lock().unwrap();
+        let (key, _) = behind.as_ref()?;
+        let shows = key.collection == collection && page.records.iter().any(|(id, _)| *id == key.id);
+        if shows { behind.take().map(|(_, change)| change) } else { None }
     }
 
     pub(crate) fn switch(&self, on: bool) {
@@ -57,7 +75,13 @@ impl Backend for Switched {
         limit: usize,
     ) -> BoxFuture<'a, Result<ScanPage, Error>> {
         // Small pages, so that there are several.
-        Box::pin(async move { self.on()?.scan(collection, cursor, limit.min(3)).await })
+        Box::pin(async move {
+            let page = self.on()?.scan(collection, cursor, limit.min(3)).await?;
+            if let Some(change) = self.behind(collection, &page) {
+                self.on()?.commit(change).await?;
+            }
+            Ok(page)
+        })
     }
 
     fn revision(&self) -> BoxFuture<'_, Result<Revision, Error>> {
