@@ -116,14 +116,15 @@ def until(what, ask, seconds=20, processes=None):
         time.sleep(0.02)
 
 
-def answers(port, name, tls):
+def answers(port, name, tls, headers=()):
     """Whether a request for `name` gets 200."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         if tls:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             connection = context.wrap_socket(connection, server_hostname=name)
-        connection.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        fields = "".join(f"{field}\r\n" for field in (f"Host: {name}", "Connection: close", *headers))
+        connection.sendall(f"GET / HTTP/1.1\r\n{fields}\r\n".encode())
         return b" 200 " in connection.recv(4096)[:16]
 
 
@@ -137,9 +138,10 @@ def load(argv, seconds):
     return done.stdout
 
 
-def wrk(url, name, seconds):
+def wrk(url, name, seconds, headers=()):
     """64 keep-alive connections, each with one request at a time."""
-    out = load(["wrk", "-t1", "-c64", f"-d{seconds}s", "-H", f"Host: {name}", "-s", HERE / "wrk.lua", url], seconds)
+    fields = [argument for field in (f"Host: {name}", *headers) for argument in ("-H", field)]
+    out = load(["wrk", "-t1", "-c64", f"-d{seconds}s", *fields, "-s", HERE / "wrk.lua", url], seconds)
     return json.loads(out[out.index("JSON ") + 5:].splitlines()[0])
 
 

@@ -5,6 +5,7 @@ an ECDSA P-256 certificate, and HTTP/2 by ALPN.
 """
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
@@ -26,11 +27,14 @@ class Place:
     origin: str
     certificate: Path
     key: Path
+    headers: list  # of requests, as wrk takes them
 
 
 class Peer:
     name = ""
     notes = ""
+    headers: list = []
+    scenarios = ("plain", "tls", "handshakes", "h2")
     env: dict = {}
 
     def version(self) -> str:
@@ -60,6 +64,8 @@ class Gatewright(Peer):
     """gatewright-proxy with a Redis and gatewright-api beside it, on the other core; only the proxy is counted."""
     name = "gatewright"
     notes = "access log (JSON, to a file) and metrics on"
+    settings: dict = {}
+    rules: dict = {}
 
     def version(self):
         return said(PROGRAMS / "gatewright-proxy", "--version")
@@ -75,7 +81,7 @@ class Gatewright(Peer):
             "GATEWRIGHT_ADMIN_PASSWORD": "correct horse battery", "GATEWRIGHT_STATE_DIR": str(place.directory / "api"),
             "GATEWRIGHT_LOOKUP_SOCKET": str(place.directory / "lookup.sock")})
         processes.spawn([PROGRAMS / "gatewright-proxy"], env={
-            **shared, "GATEWRIGHT_HTTP_LISTEN": f"127.0.0.1:{place.http}", "GATEWRIGHT_WORKERS": "1",
+            **shared, **self.settings, "GATEWRIGHT_HTTP_LISTEN": f"127.0.0.1:{place.http}", "GATEWRIGHT_WORKERS": "1",
             "GATEWRIGHT_HTTPS_LISTEN": f"127.0.0.1:{place.https}", "GATEWRIGHT_ACCESS_LOG": "json",
             "GATEWRIGHT_PROXY_ADMIN_LISTEN": f"127.0.0.1:{admin}", "GATEWRIGHT_ACCESS_LOG_FILE": str(self.log(place)),
             "GATEWRIGHT_STATE_DIR": str(place.directory / "proxy")})
@@ -83,7 +89,7 @@ class Gatewright(Peer):
             until("it is ready", lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz"),
                   processes=processes)
         token = call(api, "/api/auth/login", {"username": "admin", "password": "correct horse battery"})["token"]
-        host = {"host": NAME, "upstreams": [place.origin], "force_https": False}
+        host = {"host": NAME, "upstreams": [place.origin], "force_https": False, **self.rules}
         call(api, "/api/host?wait=applied", host, token)
 
     def log(self, place):
@@ -91,6 +97,24 @@ class Gatewright(Peer):
 
     def after_round(self, place):
         os.truncate(self.log(place), 0)
+
+
+class GatewrightGuarded(Gatewright):
+    """With every protection that a host can have, and none that refuses."""
+    name = "gatewright+rules"
+    notes = "the same, with limits of rate, connections, bodies and requests in flight, allowed and denied networks, a password, " \
+        "HSTS, security headers, a breaker"
+    headers = ["Authorization: Basic " + base64.b64encode(b"guest:correct horse").decode()]
+    scenarios = ("plain", "tls")
+    settings = {"GATEWRIGHT_MAX_CONNECTIONS_PER_CLIENT": "10000"}
+    rules = {
+        "allow": ["127.0.0.0/8"], "deny": ["192.0.2.0/24", "198.51.100.0/24"],
+        "rate_limit": [{"requests": 1_000_000, "per_seconds": 1, "by": "client"}],
+        "basic_auth": {"users": {"guest": "correct horse"}},
+        "limits": {"max_body": 1_000_000, "max_connections": 1_000},
+        "hsts": {"max_age": 31_536_000}, "security_headers": True,
+        "breaker": {"failures": 5, "open_for": "10s"},
+    }
 
 
 def listens(port):
@@ -103,8 +127,11 @@ def call(port, path, body, token=""):
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(),
         {"Content-Type": "application/json", **({"auth-token": token} if token else {})})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise RuntimeError(f"{path}: {error.code} {error.read().decode()}") from error
 
 
 class Nginx(Peer):
@@ -254,7 +281,7 @@ class Caddy(Peer):
 
 
 PEERS = {peer.name: peer for peer in (
-    Gatewright(), Nginx(), NginxLogging(), Haproxy(), HaproxyLogging(), Caddy())}
+    Gatewright(), GatewrightGuarded(), Nginx(), NginxLogging(), Haproxy(), HaproxyLogging(), Caddy())}
 
 
 class Running:
@@ -264,12 +291,12 @@ class Running:
         self.peer = peer
         directory = WORK / "run" / peer.name
         directory.mkdir(parents=True)
-        self.place = Place(directory, free_port(), free_port(), origin, certificate, key)
+        self.place = Place(directory, free_port(), free_port(), origin, certificate, key, peer.headers)
         self.processes = Processes(directory)
         try:
             peer.start(self.place, self.processes)
             for port, tls in ((self.place.http, False), (self.place.https, True)):
-                until(f"{peer.name} answers", lambda: answers(port, NAME, tls), processes=self.processes)
+                until(f"{peer.name} answers", lambda: answers(port, NAME, tls, peer.headers), processes=self.processes)
         except BaseException:
             self.processes.stop()
             raise

@@ -12,23 +12,35 @@ FIGURES = ("rps", "cpu", "user", "system", "p50", "p99", "p999", "memory", "erro
 
 
 def medians(rows):
-    """One row for each scenario and peer."""
+    """One row for each scenario and peer. `ratio` is what a request costs of what it costs the cheapest program that is not of
+    the same family, round by round: what slows the whole machine down for a while, slows both."""
     groups: dict = {}
     for row in rows:
         groups.setdefault((row["scenario"], row["peer"]), []).append(row)
-    return [{"scenario": scenario, "peer": peer,
+    told = [{"scenario": scenario, "peer": peer,
              **{figure: statistics.median(row[figure] for row in group) for figure in FIGURES}}
             for (scenario, peer), group in groups.items()]
+    for row in told:
+        others = [other for other in told
+                  if other["scenario"] == row["scenario"] and family(other["peer"]) != family(row["peer"])]
+        best = min(others, key=lambda other: other["cpu"], default=None)
+        own = groups[row["scenario"], row["peer"]]
+        row["ratio"] = statistics.median(
+            ours["cpu"] / theirs["cpu"] for ours, theirs in zip(own, groups[row["scenario"], best["peer"]])
+        ) if best and best["cpu"] else None
+    return told
+
+
+def family(peer):
+    return peer.split("+")[0]
 
 
 def table(rows, titles):
-    """Markdown. `vs best` is what a request costs of the cheapest of the others: below 1 is better than all of them."""
+    """Markdown. `vs best` below 1 is better than all others."""
     lines = ["| scenario | proxy | CPU µs/request (user + system) | vs best other | requests/s | p50 µs | p99 µs "
              "| p99.9 µs | memory MiB | errors |", "|---|---|---|---|---|---|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: (list(titles).index(row["scenario"]), row["cpu"])):
-        others = [other["cpu"] for other in rows
-                  if other["scenario"] == row["scenario"] and other["peer"] != row["peer"]]
-        ratio = f"{row['cpu'] / min(others):.2f}" if others and min(others) else ""
+        ratio = f"{row['ratio']:.2f}" if row["ratio"] else ""
         lines.append(
             f"| {titles[row['scenario']]} | {row['peer']} | {row['cpu']:.2f} ({row['user']:.1f} + {row['system']:.1f}) "
             f"| {ratio} | {row['rps']:,.0f} | {row['p50']:,.0f} | {row['p99']:,.0f} | {row['p999']:,.0f} "
@@ -52,7 +64,8 @@ Written by `tests/bench/run`; run it again rather than edit it. {time.strftime("
 {table(rows, titles)}
 
 Medians of {rounds} rounds of {seconds} s, interleaved: every proxy once, then every proxy again. `vs best other` divides a
-proxy's CPU time per request by that of the cheapest of the others; below 1 it is cheaper than all of them.
+proxy's CPU time per request by that of the cheapest program of the others, round by round, and takes the median: whatever slows
+the machine down for a while slows both. Below 1 it is cheaper than all of them.
 
 | proxy | version | |
 |---|---|---|

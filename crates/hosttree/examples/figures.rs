@@ -23,12 +23,13 @@ fn main() {
     let kind = std::env::args().find(|arg| matches!(arg.as_str(), "plain" | "wild"));
     let wanted = |this| kind.as_deref().is_none_or(|kind| kind == this);
     for hosts in sizes {
+        // Names of one length, so that what is compared is the number of hosts.
         if wanted("plain") {
-            let pattern = |n| format!("app{n}.customer{}.example.com", n % 997);
+            let pattern = |n| format!("app{n:06}.customer{:03}.example.com", n % 997);
             measure(hosts, "plain", pattern, str::to_owned);
         }
         if wanted("wild") {
-            measure(hosts, "wild", |n| format!("*.site{n}.example.com"), |p| p.replace('*', "www"));
+            measure(hosts, "wild", |n| format!("*.site{n:06}.example.com"), |p| p.replace('*', "www"));
         }
     }
 }
@@ -46,7 +47,7 @@ fn measure(
     }
     let bytes = resident().saturating_sub(before) / hosts;
     let hit = lookups(&tree, |n| name(&pattern(n)), hosts);
-    let miss = lookups(&tree, |n| format!("no{n}.such{n}.example.org"), hosts);
+    let miss = lookups(&tree, |n| format!("no{n:06}.such{n:06}.example.org"), hosts);
     let change = changes(&mut tree, pattern, hosts);
     println!(
         "| {hosts} | {kind} | {bytes} | {:?} | {:?} | {:?} | {:?} | {:?} |",
