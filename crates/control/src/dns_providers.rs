@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Permission;
-use dns::{DnsProvider, Kind};
+use dns::DnsProvider;
 use model::{ETag, Revision, Secret};
 use store::{DnsProviderRecord, Domain, Expect, Record, Txn, Versioned};
 
@@ -62,11 +62,6 @@ pub struct DnsProviderView {
 pub struct DnsProviders<'c>(pub(crate) &'c Control);
 
 impl DnsProviders<'_> {
-    /// The kinds of providers that there are, with their settings.
-    pub fn kinds(&self) -> &'static [Kind] {
-        dns::kinds()
-    }
-
     /// All providers, by id.
     ///
     /// # Errors

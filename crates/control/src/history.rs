@@ -326,7 +326,7 @@ impl Control {
             }));
         }
         kind.touch(&mut after, self.now());
-        let wrong = kind.check(&key.id, &after, self.store().sealer());
+        let wrong = kind.check(&key.id, &after, self.store().sealer(), self.reach());
         if !wrong.is_empty() {
             let errors = wrong.into_iter().map(|detail| crate::FieldError::new("", detail));
             return Err(Error::Invalid { errors: errors.collect() });

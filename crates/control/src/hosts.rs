@@ -3,8 +3,8 @@ use std::time::Duration;
 use auth::Permission;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{
-    CertStatus, CertificateMode, ETag, Host, HostPattern, HostRules, Revision, Secret, Timestamp,
-    Upstream, UpstreamTls,
+    CertStatus, CertificateMode, ETag, Host, HostPattern, HostRules, Reach, Revision, Secret,
+    Timestamp, Upstream, UpstreamTls,
 };
 use serde_json::{Map, Value};
 use store::{Collection, Expect, Key, Versioned};
@@ -152,7 +152,7 @@ impl Hosts<'_> {
         host.created_by = Some(actor.username().clone());
         host.created_at = now;
         host.updated_at = now;
-        self.check(&host)?;
+        check(&host, self.0.reach())?;
         let exists = || Error::Exists(Subject::host(&host.pattern));
         if self.0.store().get::<Host>(host.pattern.as_str()).await?.is_some() {
             return Err(exists());
@@ -257,7 +257,7 @@ impl Hosts<'_> {
             change(HostSpec::of(&host))?.apply_to(&mut host);
             self.hash_passwords(&mut host, before.as_deref()).await?;
             host.updated_at = self.0.now();
-            self.check(&host)?;
+            check(&host, self.0.reach())?;
             if conditions.dry_run {
                 return self.tried(host).await;
             }
@@ -296,27 +296,6 @@ impl Hosts<'_> {
                 }
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(Error::Invalid { errors }) }
-    }
-
-    /// As [`check`], and that proxies are to send nothing where they would refuse to. What a name stands for is theirs to see.
-    fn check(&self, host: &Host) -> Result<(), Error> {
-        check(host)?;
-        let rules = host.rules();
-        let of_routes = rules.routes.iter().enumerate().flat_map(|(number, route)| {
-            let place = move |index| format!("/routes/{number}/upstreams/{index}");
-            route.upstreams.iter().enumerate().map(move |(index, it)| (place(index), it))
-        });
-        let own = host.upstreams.iter().enumerate();
-        let own = own.map(|(index, it)| (format!("/upstreams/{index}"), it));
-        let reach = self.0.reach();
-        let errors: Vec<_> = own
-            .chain(of_routes)
-            .filter_map(|(place, upstream)| {
-                let why = reach.refuses(upstream.socket_addr()?, |_| false)?;
-                Some(FieldError::new(place, format!("{upstream} {why}")))
-            })
-            .collect();
         if errors.is_empty() { Ok(()) } else { Err(Error::Invalid { errors }) }
     }
 
@@ -435,9 +414,10 @@ fn patched(rules: &HostRules, patch: Map<String, Value>) -> Result<HostRules, Er
     // Plain data: JSON can say it.
     let mut all = serde_json::to_value(rules).unwrap_or_default();
     merge(&mut all, Value::Object(patch));
-    let Value::Object(members) = all else { return Ok(rules.clone()) };
+    let Value::Object(mut members) = all else { return Ok(rules.clone()) };
     let mut errors = Vec::new();
-    for (name, value) in &members {
+    for (name, value) in &mut members {
+        drop_nulls(value);
         let alone = Map::from_iter([(name.clone(), value.clone())]);
         if let Err(error) = serde_json::from_value::<HostRules>(Value::Object(alone)) {
             errors.push(FieldError::new(format!("/{name}"), error.to_string()));
@@ -448,6 +428,18 @@ fn patched(rules: &HostRules, patch: Map<String, Value>) -> Result<HostRules, Er
     }
     serde_json::from_value(Value::Object(members))
         .map_err(|error| Error::invalid("", error.to_string()))
+}
+
+/// A merge leaves what is null within lists: it has its default, as everywhere.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, value| !value.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 /// RFC 7396 §2.
@@ -469,8 +461,9 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-/// The rules that no single value can be judged by. Names all that is wrong.
-pub(crate) fn check(host: &Host) -> Result<(), Error> {
+/// What no single value can be judged by, and that proxies are to send nothing where they would refuse to; what a name
+/// stands for is theirs to see. Names all that is wrong.
+pub(crate) fn check(host: &Host, reach: &Reach) -> Result<(), Error> {
     let mut errors = Vec::new();
     if host.upstreams.len() > MAX_UPSTREAMS {
         errors.push(FieldError::new("/upstreams", format!("at most {MAX_UPSTREAMS} upstreams")));
@@ -483,6 +476,16 @@ pub(crate) fn check(host: &Host) -> Result<(), Error> {
     if let Err(faults) = policy::compile(host) {
         errors.extend(faults.into_iter().map(|it| FieldError::new(it.pointer, it.detail)));
     }
+    let of_routes = host.rules().routes.iter().enumerate().flat_map(|(number, route)| {
+        let place = move |index| format!("/routes/{number}/upstreams/{index}");
+        route.upstreams.iter().enumerate().map(move |(index, it)| (place(index), it))
+    });
+    let own = host.upstreams.iter().enumerate();
+    let own = own.map(|(index, it)| (format!("/upstreams/{index}"), it));
+    errors.extend(own.chain(of_routes).filter_map(|(place, upstream)| {
+        let why = reach.refuses(upstream.socket_addr()?, |_| false)?;
+        Some(FieldError::new(place, format!("{upstream} {why}")))
+    }));
     if errors.is_empty() { Ok(()) } else { Err(Error::Invalid { errors }) }
 }
 

@@ -76,6 +76,8 @@ pub use actor::Actor;
 pub use applied::Applied;
 pub use backup::{Counts, Import, ImportMode, Imported, Listed, Secrets, spool};
 pub use cert_cases::{CertFactsView, CertPage, CertView, Certs, ExportedCert, Uploaded};
+/// The kinds of DNS providers that there are, with their settings.
+pub use dns::kinds as dns_kinds;
 pub use dns::{Field as DnsField, Kind as DnsKind};
 pub use dns_providers::{DnsProviderSpec, DnsProviderView, DnsProviders};
 pub use error::{Error, FieldError, Subject};

@@ -2,7 +2,7 @@
 //! may touch them. A new kind of record is a line in [`KINDS`].
 
 use auth::Permission;
-use model::{CertRecord, Host, Timestamp, User};
+use model::{CertRecord, Host, Reach, Timestamp, User};
 use serde_json::{Map, Value, json};
 use store::{
     Collection, DnsProviderRecord, Expect, Fields, Key, LocalCaRecord, Record, Sealer, Txn, etag,
@@ -30,7 +30,7 @@ pub(crate) struct Kind {
     pub(crate) read: Permission,
     pub(crate) write: Permission,
     view: fn(&str, &Fields) -> Option<Value>,
-    check: fn(&str, &Fields, &Sealer) -> Vec<String>,
+    check: fn(&str, &Fields, &Sealer, &Reach) -> Vec<String>,
 }
 
 /// Every kind, in the order in which an import writes them: the authority before what makes use of it, hosts before
@@ -90,7 +90,7 @@ impl Kind {
             read: Permission::Read,
             write: Permission::WriteHosts,
             view: |_, _| None,
-            check: |_, _, _| Vec::new(),
+            check: |_, _, _, _| Vec::new(),
         }
     }
 
@@ -141,8 +141,14 @@ impl Kind {
     }
 
     /// All that is wrong with a record, its secrets included.
-    pub(crate) fn check(&self, id: &str, fields: &Fields, sealer: &Sealer) -> Vec<String> {
-        (self.check)(id, fields, sealer)
+    pub(crate) fn check(
+        &self,
+        id: &str,
+        fields: &Fields,
+        sealer: &Sealer,
+        reach: &Reach,
+    ) -> Vec<String> {
+        (self.check)(id, fields, sealer, reach)
     }
 
     fn is_ours(&self, name: &str) -> bool {
@@ -193,14 +199,14 @@ pub(crate) fn subject(key: &Key) -> Subject {
     }
 }
 
-fn readable<R: Record>(id: &str, fields: &Fields, sealer: &Sealer) -> Vec<String> {
+fn readable<R: Record>(id: &str, fields: &Fields, sealer: &Sealer, _: &Reach) -> Vec<String> {
     R::from_fields(id, fields, sealer).err().map(|bad| with_causes(&bad)).into_iter().collect()
 }
 
-fn sound_host(id: &str, fields: &Fields, sealer: &Sealer) -> Vec<String> {
+fn sound_host(id: &str, fields: &Fields, sealer: &Sealer, reach: &Reach) -> Vec<String> {
     match Host::from_fields(id, fields, sealer) {
         Err(bad) => vec![with_causes(&bad)],
-        Ok(host) => match crate::hosts::check(&host) {
+        Ok(host) => match crate::hosts::check(&host, reach) {
             Err(Error::Invalid { errors }) => errors
                 .into_iter()
                 .map(|error| format!("{}: {}", error.pointer, error.detail))

@@ -29,7 +29,12 @@ fn main() {
             measure(hosts, "plain", pattern, str::to_owned);
         }
         if wanted("wild") {
-            measure(hosts, "wild", |n| format!("*.site{n:06}.example.com"), |p| p.replace('*', "www"));
+            measure(
+                hosts,
+                "wild",
+                |n| format!("*.site{n:06}.example.com"),
+                |p| p.replace('*', "www"),
+            );
         }
     }
 }

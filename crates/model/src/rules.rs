@@ -132,8 +132,8 @@ pub struct PathRoute {
 pub struct DirectoryRules {
     /// Its absolute path on the machine of the proxy, under one of that machine's `STATIC_ROOTS`.
     pub root: String,
-    /// The file that stands for a directory.
-    pub index: Option<String>,
+    /// The file that stands for a directory; empty: none does.
+    pub index: String,
     /// The file that answers navigations to what is not there, for apps that route in the browser.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
@@ -148,7 +148,7 @@ impl Default for DirectoryRules {
     fn default() -> Self {
         Self {
             root: String::new(),
-            index: Some("index.html".to_owned()),
+            index: "index.html".to_owned(),
             fallback: None,
             precompressed: true,
             immutable: Vec::new(),

@@ -208,6 +208,24 @@ fn check_directory(rules: &DirectoryRules, pointer: &str, faults: &mut Faults) {
     if !path.is_absolute() || climbs {
         faults.add(format!("{pointer}/root"), "must be an absolute path without ..");
     }
+    let index = Some(&rules.index).filter(|name| !name.is_empty());
+    let names = index.into_iter().map(|name| ("index".to_owned(), name));
+    let names = names.chain(rules.fallback.iter().map(|name| ("fallback".to_owned(), name)));
+    let folders = rules.immutable.iter().enumerate();
+    for (member, name) in names.chain(folders.map(|(at, it)| (format!("immutable/{at}"), it))) {
+        if !name.split('/').all(is_plain) {
+            faults.add(
+                format!("{pointer}/{member}"),
+                "must be a path from the root, without a leading slash, dotfiles and backslashes",
+            );
+        }
+    }
+}
+
+/// Whether requests could name it: proxies refuse other names.
+fn is_plain(part: &str) -> bool {
+    let odd = |byte: char| byte == '\\' || byte.is_control();
+    !part.is_empty() && !part.starts_with('.') && !part.contains(odd)
 }
 
 fn operations(rules: &HeaderRules, pointer: &str, faults: &mut Faults) -> Operations {
@@ -265,7 +283,7 @@ mod tests {
             r#"{"allow":["10.0.0.0/8","10.0.0.0/33"],"deny":["nobody"],"canonical":"a b",
             "maintenance":{"except":["x"]},"redirect":{"to":"ftp://x"},"hsts":{"preload":true},
             "rate_limit":[{"requests":0},{"requests":1,"by":"sun"},{"name":"n","requests":1},{"name":"n","requests":2}],
-            "basic_auth":{"users":{"ann":"plain"}},"static":{"root":"srv"},
+            "basic_auth":{"users":{"ann":"plain"}},"static":{"root":"srv","index":"/i","fallback":"../f","immutable":["a/b",".c"]},
             "routes":[{"path":"api","upstreams":["127.0.0.1:1"]},{"path":"/a"},{"path":"/b","static":{"root":"/x/../y"}}],
             "request_headers":{"set":{"host":"x"}},"response_headers":{"add":{"x":"\n"}},"error_pages":{"pages":{"200":"x","404":"x"}}}"#,
         );
@@ -282,6 +300,9 @@ mod tests {
             "/canonical",
             "/redirect",
             "/static/root",
+            "/static/index",
+            "/static/fallback",
+            "/static/immutable/1",
             "/routes/0/path",
             "/routes/1",
             "/routes/2/static/root",
@@ -292,7 +313,7 @@ mod tests {
         ] {
             assert!(places.contains(&place), "{place} of {places:?}");
         }
-        assert_eq!(places.len(), 17, "{faults:?}");
+        assert_eq!(places.len(), 20, "{faults:?}");
     }
 
     #[test]

@@ -366,7 +366,7 @@ fn with_path(target: &PathAndQuery, path: &str) -> Result<PathAndQuery, Refusal>
 
 fn open(rules: &DirectoryRules, roots: &Roots) -> Result<Directory, static_files::Error> {
     let options = Options {
-        index: rules.index.clone(),
+        index: Some(rules.index.clone()).filter(|name| !name.is_empty()),
         fallback: rules.fallback.clone(),
         precompressed: rules.precompressed,
         immutable: rules.immutable.clone(),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use axum::extract::State;
 use axum::response::Response;
-use control::{Control, DnsProviderSpec, Error};
+use control::{DnsProviderSpec, Error};
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use model::Secret;
@@ -35,11 +35,8 @@ const LONGEST_KIND: usize = 64;
 /// The kinds of DNS providers, with their settings.
 #[utoipa::path(get, path = "/api/dns/kinds", tag = "dns", operation_id = "list_dns_kinds",
     responses((status = 200, body = DnsKindList, description = "The kinds.")))]
-pub(crate) async fn list_kinds(
-    State(app): State<App>,
-    Caller(_anyone): Caller,
-) -> Result<Response, Failure> {
-    let results = app.control.dns_providers().kinds().iter().map(DnsKind::from).collect();
+pub(crate) async fn list_kinds(Caller(_anyone): Caller) -> Result<Response, Failure> {
+    let results = control::dns_kinds().iter().map(DnsKind::from).collect();
     answer(StatusCode::OK, None, &DnsKindList { results, next: None })
 }
 
@@ -114,7 +111,7 @@ pub(crate) async fn create_provider(
     let read = read_provider(body, &mut errors);
     let (id, spec, places) = errors.check(read)?.apart();
     let made = app.control.dns_providers().create(&actor, id, spec, asked.dry_run).await;
-    let view = made.map_err(|error| places.placed(error, &app.control))?;
+    let view = made.map_err(|error| places.placed(error))?;
     let location = HeaderValue::try_from(format!("/api/dns/{}", view.id));
     let status = if asked.dry_run { StatusCode::OK } else { StatusCode::CREATED };
     let mut answer = changed(&app, status, view, asked).await?;
@@ -170,7 +167,7 @@ pub(crate) async fn replace_provider(
     }
     let conditions = if_match.and(&asked);
     let replaced = app.control.dns_providers().replace(&actor, &id, spec, &conditions).await;
-    let view = replaced.map_err(|error| places.placed(error, &app.control))?;
+    let view = replaced.map_err(|error| places.placed(error))?;
     changed(&app, StatusCode::OK, view, asked).await
 }
 
@@ -275,9 +272,9 @@ struct Places {
 
 impl Places {
     /// The error with its pointers where the client wrote the values. What is missing is looked for where it belongs.
-    fn placed(&self, error: Error, control: &Control) -> Error {
+    fn placed(&self, error: Error) -> Error {
         let Error::Invalid { mut errors } = error else { return error };
-        let kind = control.dns_providers().kinds().iter().find(|kind| kind.id == self.kind);
+        let kind = control::dns_kinds().iter().find(|kind| kind.id == self.kind);
         let secret = |name: &str| {
             let mut fields = kind.iter().flat_map(|kind| kind.fields);
             fields.any(|field| field.name == name && field.secret)

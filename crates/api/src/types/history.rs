@@ -2,6 +2,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::schema;
+
 /// One write. Secrets are never in it; that they changed is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
@@ -55,11 +57,11 @@ pub struct FieldChange {
     pub pointer: String,
     /// What was there; absent when there was nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = schema::anything)]
     pub before: Option<Value>,
     /// What is there; absent when there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = schema::anything)]
     pub after: Option<Value>,
 }
 

@@ -276,7 +276,7 @@ pub(crate) struct Directory {
     /// Its absolute path, under one of the proxy's `STATIC_ROOTS`.
     #[schema(example = "/srv/www/shop")]
     root: String,
-    /// The file that stands for a directory; null: none does.
+    /// The file that stands for a directory; empty: none does.
     #[schema(default = "index.html")]
     index: Option<String>,
     /// The file that answers navigations to what is not there, for apps that route in the browser.

@@ -26,6 +26,11 @@ pub(crate) const UPSTREAM_TLS: [&str; 3] = ["off", "verify", "insecure"];
 pub(crate) const CERTIFICATE_MODE: [&str; 5] = ["auto", "acme", "local", "custom", "none"];
 pub(crate) const ROLE: [&str; 3] = ["viewer", "manager", "admin"];
 
+/// What may be any JSON.
+pub(super) fn anything() -> Schema {
+    ObjectBuilder::new().schema_type(SchemaType::AnyValue).into()
+}
+
 pub(super) fn upstream_tls() -> Schema {
     words(TLS, &UPSTREAM_TLS)
 }
@@ -161,7 +166,8 @@ pub(super) fn provider_id_or_null() -> Schema {
 }
 
 pub(super) fn provider_kind() -> Schema {
-    text("Its kind, one of `/api/dns/kinds`.", "^[a-z0-9_-]{1,32}$".to_owned()).into()
+    let kinds: Vec<_> = control::dns_kinds().iter().map(|kind| kind.id).collect();
+    words("Its kind, one of `/api/dns/kinds`.", &kinds)
 }
 
 pub(super) fn provider_settings_or_null() -> Schema {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use model::{Role, User, Username};
+use model::{Reach, Role, User, Username};
 use store::{Collection, Key, Record, Sealer};
 
 use super::file::{Checksum, End, FORMAT, Header, LONGEST_LINE, Line};
@@ -106,7 +106,7 @@ impl Wrong {
 /// Reads the whole file. Blocks.
 pub(super) fn check(
     lines: &mut Lines,
-    sealer: &Sealer,
+    (sealer, reach): (&Sealer, &Reach),
     actor: &Username,
     mode: ImportMode,
 ) -> Result<Checked, Error> {
@@ -114,7 +114,7 @@ pub(super) fn check(
     let first = lines.next().map_err(unreadable)?;
     checksum.add(&first);
     let header = header(&first)?;
-    let mut reading = Reading::new(&header, sealer)?;
+    let mut reading = Reading::new(&header, sealer, reach)?;
     let end = loop {
         let line = lines.next().map_err(unreadable)?;
         if line.is_empty() {
@@ -155,6 +155,7 @@ fn header(line: &[u8]) -> Result<Header, Error> {
 
 struct Reading<'s> {
     sealer: &'s Sealer,
+    reach: &'s Reach,
     kinds: Vec<&'static Kind>,
     /// For each setting whose key is another here: what is wrong. Taken when a record needs it.
     wrong_keys: BTreeMap<&'static str, String>,
@@ -167,7 +168,7 @@ struct Reading<'s> {
 }
 
 impl<'s> Reading<'s> {
-    fn new(header: &Header, sealer: &'s Sealer) -> Result<Self, Error> {
+    fn new(header: &Header, sealer: &'s Sealer, reach: &'s Reach) -> Result<Self, Error> {
         let mut wrong = Wrong::default();
         let mut kinds = Vec::new();
         for name in &header.collections {
@@ -197,6 +198,7 @@ impl<'s> Reading<'s> {
         }
         Ok(Self {
             sealer,
+            reach,
             kinds,
             wrong_keys,
             needed: BTreeMap::new(),
@@ -239,7 +241,7 @@ impl<'s> Reading<'s> {
             let required = kind.secrets.iter().filter(|name| !kind.optional.contains(name));
             fields.extend(required.map(|name| ((*name).to_owned(), LOCKED.to_owned())));
         }
-        let wrong = kind.check(&line.id, &fields, self.sealer);
+        let wrong = kind.check(&line.id, &fields, self.sealer, self.reach);
         for detail in &wrong {
             self.wrong.add(at.clone(), detail.as_str());
         }

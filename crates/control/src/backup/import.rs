@@ -127,10 +127,11 @@ impl Control {
         file: File,
         mode: ImportMode,
     ) -> Result<(Checked, File), Error> {
-        let (store, name) = (self.store().clone(), actor.username().clone());
+        let (control, name) = (self.clone(), actor.username().clone());
         let reading = tokio::task::spawn_blocking(move || {
             let mut lines = Lines::new(file).map_err(unreadable)?;
-            let checked = check(&mut lines, store.sealer(), &name, mode)?;
+            let checked =
+                check(&mut lines, (control.store().sealer(), control.reach()), &name, mode)?;
             Ok((checked, lines.into_file()))
         });
         reading.await.map_err(|error| Error::Internal(error.into()))?

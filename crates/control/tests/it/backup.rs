@@ -1,9 +1,12 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use control::{Actor, Control, Cost, Error, Import, ImportMode, Imported, Secrets};
+use control::{
+    Actor, Conditions, Control, Cost, Error, EventFilter, Import, ImportMode, Imported, Reach,
+    Secrets,
+};
 use futures_util::TryStreamExt;
-use model::{CertRecord, CertSource, Role, Secret, Timestamp};
+use model::{Allowed, CertRecord, CertSource, Role, Secret, Timestamp};
 use proptest::prelude::*;
 use store::{
     Backend, Collection, EmbeddedBackend, Expect, Fields, Key, LocalCaRecord, MemoryBackend,
@@ -25,9 +28,8 @@ impl Site {
         let clock = runtime::Clock::system();
         let key = secret(key);
         let sealer = Sealer::new(Some(&key), Some(&key), false).unwrap();
-        let store = Store::new(backend, sealer, clock.clone());
-        let control = Control::new(store.clone(), clock, Cost::new(4).unwrap()).unwrap();
-        Self { control, store }
+        let store = Store::new(backend, sealer, clock);
+        Self { control: control(&store), store }
     }
 
     fn memory() -> Self {
@@ -89,6 +91,10 @@ impl Site {
         all.sort();
         all
     }
+}
+
+fn control(store: &Store) -> Control {
+    Control::new(store.clone(), runtime::Clock::system(), Cost::new(4).unwrap()).unwrap()
 }
 
 fn import(text: &str, mode: ImportMode, dry_run: bool) -> Import {
@@ -272,6 +278,35 @@ async fn every_wrong_record_is_named_and_nothing_is_written() {
         assert!(found.iter().any(|text| text.contains(part)), "{part} in {found:?}");
     }
     assert_eq!(site.store.backend().revision().await.unwrap(), before);
+}
+
+/// Only new hosts and edits were checked for where proxies send nothing: a file and a rollback brought such upstreams back.
+#[tokio::test]
+async fn an_upstream_out_of_reach_comes_in_by_no_import_and_by_no_rollback() {
+    let open = Site::memory();
+    let metadata = "169.254.169.254:80".parse().unwrap();
+    open.control.keeps_within(Reach::new(Vec::new(), vec![Allowed::Address(metadata)]));
+    let admin = open.admin().await;
+    let (hosts, name) = (open.control.hosts(), pattern("a.test"));
+    hosts.create(&admin, name.clone(), to(&["169.254.169.254:80"]), false).await.unwrap();
+    let file = open.export(&admin, Secrets::Sealed).await;
+    let any = Conditions { if_match: None, dry_run: false };
+    hosts.delete(&admin, &name, &any).await.unwrap();
+    let made = open.control.history(&admin, &EventFilter::default(), None, 9).await.unwrap();
+    let deleted = made.events[0].number;
+
+    let strict = Site::memory();
+    let actor = strict.admin().await;
+    let refused = strict.import(&actor, &file, ImportMode::Merge).await.unwrap_err();
+    let why = details(&refused).join("\n");
+    assert!(why.contains("/upstreams/0: 169.254.169.254:80 is link-local"), "{why}");
+    assert!(open.import(&admin, &file, ImportMode::Merge).await.is_ok());
+
+    hosts.delete(&admin, &name, &any).await.unwrap();
+    let other = Site { control: control(&open.store), store: open.store.clone() };
+    let refused = other.control.roll_back(&admin, deleted, &any, false).await.unwrap_err();
+    assert!(details(&refused).join("\n").contains("169.254.169.254:80 is link-local"));
+    open.control.roll_back(&admin, deleted, &any, false).await.unwrap();
 }
 
 #[tokio::test]

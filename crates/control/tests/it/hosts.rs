@@ -250,3 +250,18 @@ async fn a_looked_up_record_names_the_certificate_of_its_pattern() {
     let record = look_up("x.a.test").await.unwrap();
     assert!(record.contains(r#""wildcard_parent":"*.a.test""#), "{record}");
 }
+
+/// What is null has its default. Within a list it was refused, at the place of the whole list.
+#[tokio::test]
+async fn null_is_as_absent_within_lists_too() {
+    let world = World::new();
+    let admin = world.admin().await;
+    let routes = serde_json::json!([{ "path": "/a", "upstreams": ["127.0.0.1:2"], "static": null, "strip_prefix": null }]);
+    let rules = serde_json::Map::from_iter([("routes".to_owned(), routes)]);
+    let patch = HostPatch { rules, ..HostPatch::default() };
+    let spec = to(&["127.0.0.1:1"]).with(patch).unwrap();
+    let name = pattern("a.test");
+    let made = world.control.hosts().create(&admin, name, spec, false).await.unwrap();
+    let route = &made.host.rules().routes[0];
+    assert!(route.directory.is_none() && !route.strip_prefix && route.upstreams.len() == 1);
+}

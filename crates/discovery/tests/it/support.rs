@@ -42,7 +42,8 @@ impl Switched {
     fn behind(&self, collection: Collection, page: &ScanPage) -> Option<Txn> {
         let mut behind = self.behind.lock().unwrap();
         let (key, _) = behind.as_ref()?;
-        let shows = key.collection == collection && page.records.iter().any(|(id, _)| *id == key.id);
+        let shows =
+            key.collection == collection && page.records.iter().any(|(id, _)| *id == key.id);
         if shows { behind.take().map(|(_, change)| change) } else { None }
     }
 
