@@ -225,6 +225,21 @@ async fn a_redis_of_the_older_control_plane_is_served() {
         assert_eq!(app_of(&proxy, &url, Some(authority)).await, by(expected), "{name}");
     }
 
+    // Its data plane proves a name, and the authority comes to ours. Nothing tells of it.
+    let answer = async |url: &str| {
+        let answer = Curl::new(&proxy).get(url).await;
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    for (name, token) in [("app.example.test", "to-ken_1"), ("a.b.deep.example.test", "to-ken_2")] {
+        let url = format!("http://{name}/.well-known/acme-challenge/{token}");
+        assert_eq!(answer(&url.replace(token, "other")).await.0, 200, "the app's");
+        let (key, authorisation) = (format!("{name}:challenge:{token}"), format!("{token}.thumb"));
+        fixture.redis.command(&["SET", &key, &authorisation]).await;
+        assert_eq!(answer(&url).await, (200, authorisation));
+    }
+    fixture.redis.command(&["SET", "no.example.test:challenge:x", "x.y"]).await;
+    assert_eq!(answer("http://no.example.test/.well-known/acme-challenge/x").await.0, 404);
+
     // It renews a certificate and then writes the host again, which tells.
     let renewed = fixture.wildcard_certificate("*.wild.example.test").await;
     let key = "proxy_Host_*.wild.example.test";

@@ -39,6 +39,10 @@ async fn both_planes_work_with_the_documented_users() {
     assert_eq!(curl.get("https://app.localhost/").await.status, 200);
     // Verified by the local authority's root, so the certificate came on demand.
     assert_eq!(curl.get("https://one.wild.localhost/").await.status, 200);
+    // What a program of the older layout left there is read, too.
+    system.redis.command(&["SET", "app.localhost:challenge:token", "token.thumb"]).await;
+    let proof = curl.get("http://app.localhost/.well-known/acme-challenge/token").await;
+    assert_eq!(proof.body, b"token.thumb");
     system.api.delete("/api/host/app.localhost?wait=applied&timeout=5s").await;
     assert_eq!(curl.get("http://app.localhost/").await.status, 404);
     let status = system.api.get("/api/status").await.expect(200);

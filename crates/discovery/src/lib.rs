@@ -40,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod challenges;
 mod guard;
 mod kept;
 mod lookup;
@@ -190,6 +191,7 @@ impl Discovery {
         let wanted = wanted::forward(&store, &tables, &clock);
         let socket = self.settings.lookup_socket.clone();
         let lookup = lookup::serve(socket.as_deref(), &tables, store.sealer());
+        let challenges = challenges::serve(&store, &tables);
         let keeping = async {
             match &mut keeper {
                 Some(keeper) => keeper.run().await,
@@ -203,6 +205,7 @@ impl Discovery {
             () = report => {}
             () = wanted => {}
             () = lookup => {}
+            () = challenges => {}
             () = shutdown.draining() => {}
         }
         let last = async {

@@ -42,6 +42,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod asks;
 mod body;
 mod clients;
 mod compress;
@@ -87,6 +88,7 @@ mod watch;
 mod worker;
 
 pub use admin::AlsoReady;
+pub use asks::Asks;
 pub use digest::Digest;
 pub use error::Error;
 pub use listen::Addresses;

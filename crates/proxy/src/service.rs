@@ -121,7 +121,9 @@ async fn decide(conn: &Rc<Conn>, record: &mut Record, head: &Parts) -> Result<Wa
     }
     record.is_for(&matched);
     let target = target_of(head)?;
-    if let Some(answer) = challenge(conn, head, &matched) {
+    if let Some(token) = head.uri.path().strip_prefix(CHALLENGE_PATH)
+        && let Some(answer) = Box::pin(challenge(conn, token, &matched)).await
+    {
         return Ok(Way::Here(answer));
     }
     let Some(route) = &matched.route else {
@@ -203,10 +205,9 @@ fn came_by_https(conn: &Conn, head: &Parts) -> bool {
 }
 
 /// The answer to a pending HTTP-01 challenge (RFC 8555 §8.3). Other tokens are the app's business.
-fn challenge(conn: &Conn, head: &Parts, matched: &Matched) -> Option<Response<Bytes>> {
-    let token = head.uri.path().strip_prefix(CHALLENGE_PATH)?;
+async fn challenge(conn: &Conn, token: &str, matched: &Matched) -> Option<Response<Bytes>> {
     let now = conn.worker.time.date(conn.worker.time.coarse()).into();
-    let answer = conn.worker.tables.challenge(matched.name()?, token, now)?;
+    let answer = conn.worker.tables.challenge(matched.name()?, token, now).await?;
     let mut response = Response::new(Bytes::from(answer));
     let kind = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -13,6 +13,7 @@ use static_files::Roots;
 use upstream::{Ailing, Balancer, Endpoints, Watch};
 
 use crate::Error;
+use crate::asks::Asks;
 use crate::digest::{Digest, of_cert, of_host};
 use crate::gates::{Gates, Live};
 use crate::gone::Gone;
@@ -34,6 +35,7 @@ pub struct Tables {
     state: ArcSwap<TableState>,
     wanted: Wanted,
     lookups: Lookups,
+    asked_challenges: Asks<Challenge>,
     gone: Gone,
     live: Live,
     roots: Roots,
@@ -183,6 +185,7 @@ impl Tables {
             state: ArcSwap::default(),
             wanted: Wanted::default(),
             lookups: Lookups::default(),
+            asked_challenges: Asks::default(),
             gone: Gone::default(),
             live: Live::default(),
             roots: Roots::default(),
@@ -378,6 +381,11 @@ impl Tables {
         &self.lookups
     }
 
+    /// The challenges that requests want read from the store, by their ids: `<name>:<token>`.
+    pub fn asked_challenges(&self) -> &Asks<Challenge> {
+        &self.asked_challenges
+    }
+
     /// The hosts that were taken out.
     pub(crate) fn gone(&self) -> &Gone {
         &self.gone
@@ -397,8 +405,25 @@ impl Tables {
             && self.route(name.as_str()).is_some_and(|route| wants(&route))
     }
 
-    /// The answer to an HTTP-01 challenge, if this token is pending for this name (RFC 8555 §8.3).
-    pub(crate) fn challenge(&self, name: &str, token: &str, now: Timestamp) -> Option<String> {
+    /// The answer to an HTTP-01 challenge, if this token is pending for this name (RFC 8555 §8.3). For a host of ours the store
+    /// is asked when the tables have none: older programs, too, prove names there. Takes at most 100 ms.
+    pub(crate) async fn challenge(
+        &self,
+        name: &str,
+        token: &str,
+        now: Timestamp,
+    ) -> Option<String> {
+        if let Some(pending) = self.pending(name, token, now) {
+            return Some(pending);
+        }
+        if !self.state.load().in_sync() || !is_token(token) || self.route(name).is_none() {
+            return None;
+        }
+        let found = self.asked_challenges.ask(&format!("{name}:{token}")).await?;
+        (found.expires_at > now).then_some(found.key_authorisation)
+    }
+
+    fn pending(&self, name: &str, token: &str, now: Timestamp) -> Option<String> {
         let challenges = self.challenges.load();
         let fits = |one: &&Challenge| one.domain.as_str() == name && one.expires_at > now;
         let mut pending = challenges.get(token)?.iter().map(|one| &one.challenge);
@@ -428,6 +453,12 @@ impl Tables {
 /// A poisoned lock is as good as a sound one here: what it guards is only ever replaced whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether it may be one (RFC 8555 §8.1): base64url, of a bounded length.
+fn is_token(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=128).contains(&text.len()) && text.bytes().all(fits)
 }
 
 #[cfg(test)]
@@ -470,15 +501,12 @@ mod tests {
         tables.apply_challenge("1", Some(challenge("a.test", "t")));
         tables.apply_challenge("2", Some(challenge("b.test", "t")));
         let writing = lock(&tables.book);
-        let answer = |name, token| tables.challenge(name, token, now);
+        let answer = |name, token| tables.pending(name, token, now);
         assert_eq!(answer("a.test", "t").as_deref(), Some("t.a.test"));
         assert_eq!(answer("b.test", "t").as_deref(), Some("t.b.test"));
         assert_eq!(answer("c.test", "t"), None);
         assert_eq!(answer("a.test", "u"), None);
-        assert_eq!(
-            tables.challenge("a.test", "t", Timestamp::from_millis(1_790_000_001_000)),
-            None
-        );
+        assert_eq!(tables.pending("a.test", "t", Timestamp::from_millis(1_790_000_001_000)), None);
         drop(writing);
         tables.apply_challenge("1", Some(challenge("a.test", "u")));
         assert_eq!(answer("a.test", "t"), None);

@@ -67,7 +67,7 @@ impl Legacy {
                 // A token has no colon; an address may.
                 let (domain, token) = id.rsplit_once(':')?;
                 let value = fields.map(|fields| fields.get("key_authorisation").cloned());
-                let key = format!("{domain}:challenge:{token}");
+                let key = challenge_key(domain, token);
                 (value != Some(None)).then(|| Copy { key, value: value.flatten() })
             }
             _ => None,
@@ -81,11 +81,20 @@ pub(crate) async fn with_copy(
     key: &Key,
     record: Option<Fields>,
 ) -> Result<Option<Fields>, Error> {
-    if key.collection != Collection::Cert || !link.layout.legacy().certificates {
-        return Ok(record);
+    let legacy = link.layout.legacy();
+    match key.collection {
+        Collection::Cert if legacy.certificates => {
+            let copies = copies(link, vec![latest(&key.id)]).await?;
+            Ok(better(&key.id, record, copies.into_iter().next().flatten()))
+        }
+        Collection::Challenge if legacy.challenges && record.is_none() => {
+            let Some((domain, token)) = key.id.rsplit_once(':') else { return Ok(None) };
+            let copies = copies(link, vec![challenge_key(domain, token)]).await?;
+            let found = copies.into_iter().next().flatten();
+            Ok(found.and_then(|authorisation| challenge_of(domain, token, authorisation)))
+        }
+        _ => Ok(record),
     }
-    let copies = copies(link, std::slice::from_ref(&key.id)).await?;
-    Ok(better(&key.id, record, copies.into_iter().next().flatten()))
 }
 
 /// One page of a collection, as [`scan::page`]. Certificates: first those that have a record, then, under a cursor that
@@ -106,7 +115,7 @@ pub(crate) async fn page(
     }
     let mut page = scan::page(link, Listing::Records(collection), cursor, limit).await?;
     let ids: Vec<_> = page.records.iter().map(|(id, _)| id.clone()).collect();
-    let copies = copies(link, &ids).await?;
+    let copies = copies(link, ids.iter().map(|id| latest(id)).collect()).await?;
     for ((id, fields), copy) in page.records.iter_mut().zip(copies) {
         if let Some(better) = better(id, Some(std::mem::take(fields)), copy) {
             *fields = better;
@@ -137,16 +146,16 @@ pub(crate) async fn of_hosts(link: &Link, ids: &[String]) -> Result<Vec<(String,
     Ok(records.collect())
 }
 
-/// What stands at `<id>:latest` for each id.
-async fn copies(link: &Link, ids: &[String]) -> Result<Vec<Option<String>>, Error> {
-    if ids.is_empty() {
+/// What stands at each of these keys of others.
+async fn copies(link: &Link, keys: Vec<String>) -> Result<Vec<Option<String>>, Error> {
+    if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let keys = ids.iter().map(|id| latest(id)).collect();
+    let count = keys.len();
     let copies = link.connection.read(&link.scripts.copies, keys, Vec::new()).await;
     let copies: Vec<Value> = allowed(link, copies)?;
     let copies = copies.into_iter().map(Value::into_string).chain(std::iter::repeat(None));
-    Ok(copies.take(ids.len()).collect())
+    Ok(copies.take(count).collect())
 }
 
 /// What was read; nothing where the server does not let us.
@@ -156,19 +165,36 @@ fn allowed<T: Default>(link: &Link, read: Result<T, RedisError>) -> Result<T, Er
         Err(error) if is_not_allowed(&error) => {
             if !link.layout.legacy().refused.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
-                    "Redis does not let us read NAME:latest: certificates of older programs are not seen; allow it, \
-                     or say LEGACY_KEYS=false"
+                    "Redis does not let us read NAME:latest and NAME:challenge:TOKEN: what older programs wrote there is not \
+                     seen; allow it, or say LEGACY_KEYS=false"
                 );
             }
             Ok(T::default())
         }
-        Err(error) => Err(link.failed("reading certificates of older programs", error)),
+        Err(error) => Err(link.failed("reading what older programs wrote", error)),
     }
 }
 
 /// The key that older programs read a certificate from.
 fn latest(name: &str) -> String {
     format!("{name}:latest")
+}
+
+/// The key that older programs read the answer to a challenge from.
+fn challenge_key(domain: &str, token: &str) -> String {
+    format!("{domain}:challenge:{token}")
+}
+
+/// A challenge of others as a record of ours. When it ends is theirs to say: by taking it away. What is no key authorisation
+/// of this token (RFC 8555 §8.1) is something else under that name.
+fn challenge_of(domain: &str, token: &str, authorisation: String) -> Option<Fields> {
+    authorisation.strip_prefix(token)?.strip_prefix('.')?;
+    Some(Fields::from([
+        ("domain".to_owned(), domain.to_owned()),
+        ("token".to_owned(), token.to_owned()),
+        ("key_authorisation".to_owned(), authorisation),
+        ("expires_at".to_owned(), (NEVER * 1000).to_string()),
+    ]))
 }
 
 /// The record, or what others wrote: the one that lasts longer serves.
@@ -273,6 +299,16 @@ mod tests {
         let copied = copy(&Legacy::new(false), &Txn::new().put(key, fields, Expect::Any));
         let value = Some("to-ken.x".to_owned());
         assert_eq!(copied, Some(Copy { key: "[::1]:challenge:to-ken".to_owned(), value }));
+    }
+
+    #[test]
+    fn a_challenge_of_others_is_a_record_if_it_is_one() {
+        let found = challenge_of("a.test", "to-ken", "to-ken.x".to_owned()).unwrap();
+        assert_eq!((found["domain"].as_str(), found["token"].as_str()), ("a.test", "to-ken"));
+        assert_eq!(found["key_authorisation"], "to-ken.x");
+        for other in ["", "to-ken", "other.x", "to-kenx.y"] {
+            assert_eq!(challenge_of("a.test", "to-ken", other.to_owned()), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
--- What others wrote for certificates.
+-- What others wrote for certificates and challenges.
 --
 -- KEYS  copies (strings)
 -- Answer: for each the copy, or nil
