@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::{Curl, Process, System, node, shared, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const NAME: &str = "grpc.test";
 
@@ -87,4 +89,31 @@ async fn an_app_of_the_older_version_is_told_from_one_of_the_newer() {
     record["upstream_http"] = json!("1");
     system.api.put(&path, &record).await.expect(200);
     assert_eq!(Curl::new(proxy).get(&url).await.status, 200);
+}
+
+/// A client of HTTP/1.1 that takes trailers gets those of an app of HTTP/2: here the status of a call.
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_of_an_app_reach_a_client_of_the_older_version() {
+    let _turn = shared().await;
+    let system = System::start().await;
+    let (_service, port) = service(&system).await;
+    let record = json!({
+        "host": NAME, "upstreams": [format!("127.0.0.1:{port}")], "upstream_http": "2", "force_https": false,
+    });
+    system.api.post("/api/host?wait=applied", &record).await.expect(201);
+
+    let mut client = TcpStream::connect(system.proxies[0].http).await.unwrap();
+    let head = format!(
+        "POST /test.Echo/Unary HTTP/1.1\r\nHost: {NAME}\r\nTE: trailers\r\nConnection: TE, close\r\n\
+         Content-Type: application/grpc\r\nContent-Length: 5\r\n\r\n"
+    );
+    // A message without fields, not compressed.
+    client.write_all(&[head.as_bytes(), &[0; 5]].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = client.read_to_end(&mut answer);
+    tokio::time::timeout(Duration::from_secs(20), reading).await.unwrap().unwrap();
+    let answer = String::from_utf8_lossy(&answer).to_lowercase();
+    assert!(answer.starts_with("http/1.1 200 ok\r\n"), "{answer}");
+    let (_, trailers) = answer.split_once("\r\n0\r\n").expect("a last chunk");
+    assert!(trailers.contains("grpc-status: 0\r\n"), "{answer}");
 }

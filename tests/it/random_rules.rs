@@ -65,6 +65,21 @@ pub(crate) fn record(random: &mut Random, parts: &Parts<'_>, pattern: &str) -> V
     add(random, 6, "security_headers", &|_| json!(true));
     add(random, 6, "limits", &|random| json!({ "max_body": random.below(1000) }));
     add(random, 6, "rewrite_responses", &|_| json!(false));
+    add(random, 6, "compress", &|_| json!(true));
+    add(
+        random,
+        6,
+        "error_pages",
+        &|random| json!({ "pages": { "4xx": "<p>{status} {host}</p>", "503": "closed" }, "intercept": random.once_in(2) }),
+    );
+    add(random, 6, "breaker", &|_| json!({ "failures": 5, "open_for": "1s" }));
+    add(random, 6, "health", &|_| json!({ "failures": 5, "eject_for": "1s" }));
+    add(
+        random,
+        8,
+        "balance",
+        &|random| json!({ "policy": random.one(&["round_robin", "least_requests", "client_hash", "cookie"]) }),
+    );
     record
 }
 
