@@ -123,6 +123,11 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
 }
 
 fn has_bare_line_feed_in_body(data: &[u8]) -> bool {
-    let body = data.windows(4).position(|mark| mark == b"\r\n\r\n").map_or(0, |at| at + 2);
-    data[body..].windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n')
+    // The lines of a head may end so: only what follows its first empty line counts.
+    let empty = |at: &usize| {
+        data[*at] == b'\n' && matches!(data[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..])
+    };
+    let head = (0..data.len()).find(empty).unwrap_or(0);
+    let body = head + if data[head..].starts_with(b"\n\r") { 2 } else { 1 };
+    data[body.min(data.len())..].windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n')
 }
