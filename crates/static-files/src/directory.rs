@@ -307,10 +307,22 @@ fn redirect_to_folder(head: Head<'_>) -> Result<Response<Body>, Trouble> {
         Some(query) => format!("./{name}/?{query}"),
         None => format!("./{name}/"),
     };
-    let location = HeaderValue::try_from(location).map_err(|_| Trouble::Missing)?;
+    let location = HeaderValue::try_from(ascii(&location)).map_err(|_| Trouble::Missing)?;
     let mut response = bare(StatusCode::TEMPORARY_REDIRECT);
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
+}
+
+/// A target as a reference to it has to be written: clients send bytes that no URI has (RFC 3986 §2.1).
+fn ascii(target: &str) -> String {
+    let mut written = String::with_capacity(target.len());
+    for byte in target.bytes() {
+        match byte {
+            0..=0x7f => written.push(char::from(byte)),
+            other => written.push_str(&format!("%{other:02X}")),
+        }
+    }
+    written
 }
 
 /// Whether a browser goes to a page, rather than a page fetching something: `Sec-Fetch-Mode` says so, or, where a
