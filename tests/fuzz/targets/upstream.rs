@@ -48,8 +48,7 @@ pub(crate) fn run(data: &[u8]) {
     }
     ORIGIN.with(|origin| {
         let codec = origin.answers(ExchangeKind::Codec, data);
-        if codec.is_broken && has_bare_line_feed_in_body(data) {
-            // Deliberate: hyper lets a trailer section have lines that end in LF alone.
+        if codec.is_broken && is_loose_in_body(data) {
             return;
         }
         let hyper = origin.answers(ExchangeKind::Hyper, data);
@@ -122,12 +121,16 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-fn has_bare_line_feed_in_body(data: &[u8]) -> bool {
+/// Whether what follows the first head has what the codec refuses on purpose and hyper bears: lines of trailers that end in LF
+/// alone, control characters in an extension of a chunk. (They may be data as well; then the two are not compared.)
+fn is_loose_in_body(data: &[u8]) -> bool {
     // The lines of a head may end so: only what follows its first empty line counts.
     let empty = |at: &usize| {
         data[*at] == b'\n' && matches!(data[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..])
     };
     let head = (0..data.len()).find(empty).unwrap_or(0);
     let body = head + if data[head..].starts_with(b"\n\r") { 2 } else { 1 };
-    data[body.min(data.len())..].windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n')
+    let body = &data[body.min(data.len())..];
+    let controls = |byte: &u8| byte.is_ascii_control() && !b"\t\r\n".contains(byte);
+    body.windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n') || body.iter().any(controls)
 }
