@@ -168,6 +168,13 @@ async fn a_value_that_can_t_be_removed_is_not_forgotten() {
 /// What must never be in a log: keys of accounts and certificates, and what binds an account.
 #[tokio::test]
 async fn logs_hold_no_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let capture = tracing::Dispatch::new(subscriber);
     let hmac = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
     let world =
         World::with(|options| options.eab = Some(("kid-1".to_owned(), hmac.to_owned()))).await;
@@ -178,14 +185,10 @@ async fn logs_hold_no_secret() {
     authority.eab = Some(Eab { kid: "kid-1".to_owned(), hmac: hmac.clone() });
     let issuer = world.issuer_by(vec![authority], |_| {});
     let holder = world.journal();
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
     let (failure, record) = {
-        let _capturing = tracing::subscriber::set_default(subscriber);
+        let _capturing = tracing::dispatcher::set_default(&capture);
+        // A place that another test made known just when the capture was made may not have heard of it.
+        tracing::callsite::rebuild_interest_cache();
         let failure = issue(&issuer, "*.w.a.test", &holder).await.unwrap_err();
         (failure, issue(&issuer, "*.w.a.test", &holder).await.unwrap())
     };
