@@ -1,42 +1,28 @@
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use model::{Host, Hostname};
 use proxy::Tables;
 use serde_json::{Value, json};
 use store::{Fields, Record, Sealer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
 
 use runtime::with_causes;
 
-/// How many names are asked for at once.
-const AT_ONCE: usize = 16;
-/// How long one may take; no request waits longer.
-const LIMIT: Duration = Duration::from_millis(100);
 /// The longest answer that is read.
 const LONGEST: u64 = 256 * 1024;
 
 /// Asks the lookup socket for the names that requests wait for. Never ends.
 pub(crate) async fn serve(socket: Option<&Path>, tables: &Tables, sealer: &Sealer) {
     let Some(socket) = socket else { return std::future::pending().await };
-    let lookups = tables.lookups();
-    lookups.begin();
-    let names = stream::unfold((), |()| async { Some((lookups.next().await, ())) });
-    names
-        .for_each_concurrent(AT_ONCE, |name| async move {
-            let answer = timeout(LIMIT, ask(socket, &name)).await;
-            let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            let host = answer.map(|line| host(&line, sealer)).unwrap_or_else(|error| {
-                tracing::debug!(%error, socket = %socket.display(), "no answer to a lookup");
-                None
-            });
-            lookups.answer(&name, host);
-        })
-        .await;
+    let find = async |name: Hostname| {
+        let answer = ask(socket, &name).await.inspect_err(|error| {
+            tracing::debug!(%error, socket = %socket.display(), "no answer to a lookup");
+        });
+        host(&answer.ok()?, sealer)
+    };
+    tables.lookups().serve(find).await;
 }
 
 /// The answer for one name, a line of JSON.

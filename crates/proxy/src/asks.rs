@@ -3,13 +3,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 /// As many questions are remembered, answered or not; further ones have no answer until there is room again: they come from
 /// strangers.
 const CAPACITY: usize = 4096;
-/// How long a request waits.
+/// How many are being answered at once.
+const AT_ONCE: usize = 16;
+/// How long a request waits, and how long an answer may take.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long an answer serves.
 const KNOWN: Duration = Duration::from_secs(10);
@@ -18,8 +21,8 @@ const UNKNOWN: Duration = Duration::from_secs(2);
 /// How often what is over is cleared away when there is no room.
 const SWEEP: Duration = Duration::from_millis(100);
 
-/// What requests came for and the tables don't have: asked elsewhere, bounded in number and time. Somebody (`discovery`) takes
-/// questions out and puts answers in; before it says that it does, nobody waits.
+/// What requests came for and the tables don't have: asked elsewhere, bounded in number and time. Before somebody (`discovery`)
+/// serves them, nobody waits.
 #[derive(Debug)]
 pub struct Asks<A> {
     served: AtomicBool,
@@ -54,13 +57,26 @@ impl<A> Default for Asks<A> {
 }
 
 impl<A: Clone> Asks<A> {
-    /// Says that somebody serves from now on.
-    pub fn begin(&self) {
+    /// Answers what is asked by `find`. Never ends; for one at a time.
+    pub async fn serve<F>(&self, find: impl Fn(String) -> F)
+    where
+        F: Future<Output = Option<A>>,
+    {
         self.served.store(true, Ordering::Relaxed);
+        let questions = stream::unfold((), |()| async { Some((self.next().await, ())) });
+        questions
+            .for_each_concurrent(AT_ONCE, |question| {
+                let finding = find(question.clone());
+                async move {
+                    let found = timeout(PATIENCE, finding).await.ok().flatten();
+                    self.answer(&question, found);
+                }
+            })
+            .await;
     }
 
-    /// Takes a question out that somebody waits for; waits for one when there is none. For a single reader.
-    pub async fn next(&self) -> String {
+    /// Takes a question out that somebody waits for; waits for one when there is none.
+    async fn next(&self) -> String {
         loop {
             if let Some(question) = self.state().pop(Instant::now()) {
                 return question;
@@ -70,7 +86,7 @@ impl<A: Clone> Asks<A> {
     }
 
     /// Says what the answer is, or that there is none.
-    pub fn answer(&self, question: &str, answer: Option<A>) {
+    fn answer(&self, question: &str, answer: Option<A>) {
         let until = Instant::now() + if answer.is_some() { KNOWN } else { UNKNOWN };
         if let Some(asked) = self.state().questions.get_mut(question) {
             asked.until = until;
@@ -159,13 +175,13 @@ mod tests {
     async fn an_answer_reaches_all_who_wait_and_serves_for_a_while() {
         let asks = Asks::default();
         assert!(!known(&asks, 0).await, "nobody serves yet");
-        asks.begin();
-        let server = async {
-            assert_eq!(asks.next().await, name(0));
-            asks.answer(&name(0), Some(1));
-        };
-        let (first, second, ()) = tokio::join!(known(&asks, 0), known(&asks, 0), server);
-        assert!(first && second);
+        tokio::select! {
+            biased;
+            () = asks.serve(async |question| (question == name(0)).then_some(1)) => {}
+            (first, second) = async { tokio::join!(known(&asks, 0), known(&asks, 0)) } => {
+                assert!(first && second);
+            }
+        }
         tokio::time::advance(KNOWN - Duration::from_millis(1)).await;
         assert!(known(&asks, 0).await);
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -178,7 +194,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_has_no_answer_is_not_asked_for_again_at_once() {
         let asks = Asks::default();
-        asks.begin();
+        asks.served.store(true, Ordering::Relaxed);
         let server = async {
             let asked = asks.next().await;
             asks.answer(&asked, None);
@@ -194,7 +210,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn any_number_of_questions_takes_bounded_room_and_what_is_over_makes_way() {
         let asks = Asks::<u8>::default();
-        asks.begin();
+        asks.served.store(true, Ordering::Relaxed);
         for number in 0..3 * CAPACITY {
             let asked = asks.question(&name(number));
             assert_eq!(asked.is_some(), number < CAPACITY, "{number}");

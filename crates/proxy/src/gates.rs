@@ -373,3 +373,31 @@ fn open(rules: &DirectoryRules, roots: &Roots) -> Result<Directory, static_files
     };
     roots.open(rules.root.as_ref(), options)
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{DirectoryRules, Host, HostRules};
+
+    use super::*;
+
+    /// Each crate has a rule for the names of files in a host's record; what one took and the other did not was a host that the
+    /// API had accepted and every request to it 503.
+    #[test]
+    fn a_name_that_a_directory_refuses_is_refused_in_the_record() {
+        let around = tempfile::tempdir().unwrap();
+        let roots = Roots::new([around.path().to_owned()]).unwrap();
+        for name in
+            ["a", "a/b", "\u{e9}", "/a", "a/", "a//b", "../a", ".a", "a/.b", "a\\b", "\u{1}"]
+        {
+            let rules = DirectoryRules {
+                root: around.path().to_str().unwrap().to_owned(),
+                immutable: vec![name.to_owned()],
+                ..DirectoryRules::default()
+            };
+            let opened = open(&rules, &roots);
+            let mut host = Host::new("a.test".parse().unwrap());
+            host.set_rules(HostRules { directory: Some(rules), ..HostRules::default() });
+            assert_eq!(policy::compile(&host).is_ok(), opened.is_ok(), "{name:?}: {opened:?}");
+        }
+    }
+}

@@ -19,32 +19,24 @@ impl Lookups {
         self.roots = roots;
     }
 
-    /// Says that somebody serves from now on.
-    pub fn begin(&self) {
-        self.asks.begin();
+    /// Answers names by the hosts that `find` comes upon. Never ends; for one at a time.
+    pub async fn serve<F>(&self, find: impl Fn(Hostname) -> F)
+    where
+        F: Future<Output = Option<Host>>,
+    {
+        let find = &find;
+        let route = async |name: String| self.route(find(name.parse().ok()?).await?);
+        self.asks.serve(route).await;
     }
 
-    /// Takes a name out that somebody waits for; waits for one when there is none. For a single reader.
-    pub async fn next(&self) -> Hostname {
-        loop {
-            if let Ok(name) = self.asks.next().await.parse() {
-                return name;
-            }
+    fn route(&self, host: Host) -> Option<Arc<Route>> {
+        if !host.enabled {
+            return None;
         }
-    }
-
-    /// Says which host answers a name: none, or one whose record may be used for a while.
-    pub fn answer(&self, name: &Hostname, host: Option<Host>) {
-        let route =
-            host.filter(|host| host.enabled).map(|host| Route::new(host, &self.roots, None));
-        let answer = route.and_then(|route| match route {
-            Ok(route) => Some(Arc::new(route)),
-            Err(error) => {
-                tracing::warn!(%name, %error, "a host that was looked up can't be served");
-                None
-            }
+        let route = Route::new(host, &self.roots, None).inspect_err(|error| {
+            tracing::warn!(%error, "a host that was looked up can't be served");
         });
-        self.asks.answer(name.as_str(), answer);
+        route.ok().map(Arc::new)
     }
 
     /// The route of a normalised name, if it is known in time.
@@ -65,17 +57,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_host_that_is_off_answers_no_name() {
         let lookups = Lookups::default();
-        lookups.begin();
-        for enabled in [true, false] {
-            let mut host = Host::new("*.test".parse().unwrap());
-            host.enabled = enabled;
-            let server = async {
-                let asked = lookups.next().await;
-                lookups.answer(&asked, Some(host));
-            };
-            let name = format!("{enabled}.test");
-            let (found, ()) = tokio::join!(lookups.ask(&name), server);
-            assert_eq!(found.is_some(), enabled);
+        let serving = lookups.serve(async |name| {
+            let mut host = Host::new("*.test".parse().ok()?);
+            host.enabled = name.as_str() == "on.test";
+            Some(host)
+        });
+        tokio::select! {
+            biased;
+            () = serving => {}
+            (on, off) = async { tokio::join!(lookups.ask("on.test"), lookups.ask("off.test")) } => {
+                assert!(on.is_some() && off.is_none());
+            }
         }
     }
 }

@@ -121,16 +121,44 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Whether what follows the first head has what the codec refuses on purpose and hyper bears: lines of trailers that end in LF
-/// alone, control characters in an extension of a chunk. (They may be data as well; then the two are not compared.)
+/// Whether what follows the heads has what the codec refuses on purpose and hyper bears: lines of trailers that end in LF alone,
+/// control characters in an extension of a chunk.
 fn is_loose_in_body(data: &[u8]) -> bool {
-    // The lines of a head may end so: only what follows its first empty line counts.
-    let empty = |at: &usize| {
-        data[*at] == b'\n' && matches!(data[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..])
-    };
-    let head = (0..data.len()).find(empty).unwrap_or(0);
-    let body = head + if data[head..].starts_with(b"\n\r") { 2 } else { 1 };
-    let body = &data[body.min(data.len())..];
-    let controls = |byte: &u8| byte.is_ascii_control() && !b"\t\r\n".contains(byte);
-    body.windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n') || body.iter().any(controls)
+    let mut at = 0;
+    while data[at..].starts_with(b"HTTP/") {
+        at = end_of_head(data, at);
+    }
+    let body = &data[at..];
+    // The byte before is the last one of the heads.
+    let bare = data[at.saturating_sub(1)..].windows(2).any(|it| it[0] != b'\r' && it[1] == b'\n');
+    bare || has_control_in_extension(body)
+}
+
+/// Where the head that begins at `from` ends: after its empty line. The lines of a head may end in LF alone.
+fn end_of_head(data: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(line) = data[at..].iter().position(|byte| *byte == b'\n') {
+        let is_empty = matches!(&data[at..at + line], b"" | b"\r");
+        at += line + 1;
+        if is_empty {
+            return at;
+        }
+    }
+    data.len()
+}
+
+fn has_control_in_extension(mut body: &[u8]) -> bool {
+    while let Some(end) = body.windows(2).position(|it| it == b"\r\n") {
+        let (line, after) = (&body[..end], &body[end + 2..]);
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        if line[digits..].iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+            return true;
+        }
+        let digits = std::str::from_utf8(&line[..digits]).unwrap_or_default();
+        match usize::from_str_radix(digits, 16) {
+            Ok(size @ 1..=MAX_ANSWER) if after.len() > size + 2 => body = &after[size + 2..],
+            _ => return false,
+        }
+    }
+    false
 }

@@ -106,7 +106,8 @@ impl Wrong {
 /// Reads the whole file. Blocks.
 pub(super) fn check(
     lines: &mut Lines,
-    (sealer, reach): (&Sealer, &Reach),
+    sealer: &Sealer,
+    reach: &Reach,
     actor: &Username,
     mode: ImportMode,
 ) -> Result<Checked, Error> {

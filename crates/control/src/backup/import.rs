@@ -130,8 +130,8 @@ impl Control {
         let (control, name) = (self.clone(), actor.username().clone());
         let reading = tokio::task::spawn_blocking(move || {
             let mut lines = Lines::new(file).map_err(unreadable)?;
-            let checked =
-                check(&mut lines, (control.store().sealer(), control.reach()), &name, mode)?;
+            let sealer = control.store().sealer();
+            let checked = check(&mut lines, sealer, control.reach(), &name, mode)?;
             Ok((checked, lines.into_file()))
         });
         reading.await.map_err(|error| Error::Internal(error.into()))?
