@@ -9,11 +9,8 @@ use std::time::{Duration, Instant};
 
 use dns::{DnsProvider, Error, Options, Zone};
 use model::Secret;
+use testkit::Log;
 use testkit::dns_api::{CREDENTIAL, Dialect, DnsApi, Fault};
-
-mod log;
-
-use log::Log;
 
 /// How long a timeout of 100 ms may take in all on a busy machine.
 const SOON: Duration = Duration::from_secs(10);

@@ -6,11 +6,8 @@ use std::time::{Duration, Instant};
 
 use dns::{DnsProvider, Error, Options, Zone};
 use model::Secret;
+use testkit::Log;
 use testkit::name_server::{NameServer, Software, TsigKey, ZoneFile};
-
-mod log;
-
-use log::Log;
 
 const NAME: &str = "_acme-challenge.example.test";
 

@@ -43,7 +43,7 @@
 //! # Cost
 //!
 //! A lookup takes no lock and costs the same at a thousand hosts and at a million, up to cache misses; names made to
-//! be hard cost microseconds. A change copies the nodes on the way to one pattern. See `examples/figures.rs`.
+//! be hard cost microseconds. A change copies the nodes on the way to one pattern. See `examples/lookups.rs`.
 #![forbid(unsafe_code)]
 
 mod hamt;

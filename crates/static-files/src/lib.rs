@@ -51,7 +51,7 @@
 //!
 //! A worker of the proxy has one thread, which must not wait for a disk. Opening with `RESOLVE_CACHED` and reading
 //! with `RWF_NOWAIT` fail where they would wait, and only then a thread of tokio's blocking pool does it. Files up to
-//! 64 KiB are read with the head, larger ones 64 KiB at a time. `examples/figures.rs` measures it beside tower-http's
+//! 64 KiB are read with the head, larger ones 64 KiB at a time. `examples/serving.rs` measures it beside tower-http's
 //! `ServeDir`.
 #![forbid(unsafe_code)]
 

@@ -44,7 +44,8 @@ impl PebbleOptions {
     }
 }
 
-/// A certificate authority that speaks ACME: Debian's `pebble`. It validates for real, at once, and never reuses a proof.
+/// A certificate authority that speaks ACME: Debian's `pebble`. It validates for real, at once, and reuses a
+/// proof one time in a hundred, which is as seldom as it can be told to.
 pub struct Pebble {
     process: Process,
     addr: SocketAddr,

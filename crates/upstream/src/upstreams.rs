@@ -38,7 +38,7 @@ impl Upstreams {
         let resolver = Rc::new(Resolver::new(settings.resolve_ttl));
         Rc::new(Self {
             exchange: Exchange::new(&settings, resolver.clone(), tasks.clone()),
-            http2: Http2::new(&settings, tasks),
+            http2: Http2::new(&settings, resolver.clone(), tasks),
             connector: Connector::new(settings, resolver),
             turns: Turns::default(),
         })

@@ -207,9 +207,18 @@ fn a_refused_request_is_sent_once_more_whatever_it_does() {
         assert_eq!(fetch(&upstreams, &server.endpoint, &mut post(b"hello")).await.status, 200);
         assert_eq!(*seen.borrow(), [(0, b"hello".to_vec()), (1, b"hello".to_vec())]);
         upstreams.close();
-        let error = upstreams.send(&server.endpoint, &mut post(b"x"), |_, _| {}).await.unwrap_err();
+        let mut refused = post(b"x");
+        let error = upstreams.send(&server.endpoint, &mut refused, |_, _| {}).await.unwrap_err();
         assert!(matches!(error, Error::ClosedBeforeAnswer { sent: false, .. }), "{error:?}");
         assert_eq!(server.opened.get(), 4, "not a third time");
+        // It may go to another one.
+        assert!(refused.is_whole());
+        let other = Server::start(|_, (mut request, mut respond)| async move {
+            assert_eq!(read(request.body_mut()).await.unwrap().0, b"x");
+            say(&mut respond, "ok");
+        })
+        .await;
+        assert_eq!(fetch(&upstreams, &other.endpoint, &mut refused).await.status, 200);
     });
 }
 

@@ -133,12 +133,12 @@ fn is_ours(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    /// A tunnel to an app whose machine had lost its power stayed for ever.
     fn connector(settings: Settings) -> Connector {
         let resolver = Rc::new(Resolver::new(settings.resolve_ttl));
         Connector::new(settings, resolver)
     }
 
+    /// A tunnel to an app whose machine had lost its power stayed for ever.
     #[tokio::test]
     async fn a_silent_app_is_asked_whether_it_is_still_there() {
         let app = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -116,7 +116,8 @@ impl Resolver {
         answer.clone().map_err(|(kind, text)| io::Error::new(kind, text))
     }
 
-    fn remember(&self, name: &Hostname, addresses: &Rc<[IpAddr]>) {
+    /// Takes an answer for the one in force.
+    pub(crate) fn remember(&self, name: &Hostname, addresses: &Rc<[IpAddr]>) {
         let named = self.named(name);
         let now = Instant::now();
         let mut known = self.known.borrow_mut();

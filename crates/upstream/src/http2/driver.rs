@@ -100,9 +100,12 @@ impl Driver {
         self.timer.as_mut().reset(Instant::now() + lasting.max(LOOK_EVERY));
     }
 
-    /// Lets the connection go if it was idle for long, or asks whether it lives.
+    /// Lets the connection go if it was idle for long, or asks whether it lives; and asks where its name leads by now.
     fn look(&mut self) {
         let half = self.keep_alive / 2;
+        if let Some(http2) = self.http2.upgrade() {
+            http2.look_up(&self.endpoint);
+        }
         let idle = self.session.upgrade().and_then(|session| session.idle());
         match idle {
             None => self.enter(Phase::Watching, half),

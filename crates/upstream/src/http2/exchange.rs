@@ -85,7 +85,6 @@ where
                 if matches!(lost, Lost::Silent) {
                     lease.doubt();
                 }
-                *slot = None;
                 return Err(lost.at(endpoint));
             }
         }

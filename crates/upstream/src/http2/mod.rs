@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
-use model::UpstreamHttp;
+use model::{UpstreamHost, UpstreamHttp};
 use runtime::Tasks;
 use tokio::time::timeout;
 
@@ -32,7 +32,7 @@ use self::driver::Driver;
 pub(crate) use self::exchange::send;
 use self::place::{Failed, Place};
 use self::session::{Lease, Session};
-use crate::connect::Connector;
+use crate::connect::{Connector, Named, Resolver};
 use crate::endpoint::ByOwnHash;
 use crate::stream::Stream;
 use crate::{Endpoint, Error, Settings};
@@ -53,6 +53,7 @@ const REMEMBERED_RESETS: usize = 256;
 pub(crate) struct Http2 {
     builder: Builder,
     tasks: Tasks,
+    resolver: Rc<Resolver>,
     places: RefCell<HashMap<Endpoint, Rc<Place>, ByOwnHash>>,
     closed: Cell<bool>,
     connect_timeout: Duration,
@@ -63,7 +64,7 @@ pub(crate) struct Http2 {
 }
 
 impl Http2 {
-    pub(crate) fn new(settings: &Settings, tasks: Tasks) -> Rc<Self> {
+    pub(crate) fn new(settings: &Settings, resolver: Rc<Resolver>, tasks: Tasks) -> Rc<Self> {
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -77,6 +78,7 @@ impl Http2 {
         Rc::new(Self {
             builder,
             tasks,
+            resolver,
             places: RefCell::default(),
             closed: Cell::new(false),
             connect_timeout: settings.connect_timeout,
@@ -144,7 +146,7 @@ impl Http2 {
             Ok(Err(source)) => return Err(Error::Connect { endpoint: endpoint.clone(), source }),
             Err(_) => return Err(Error::ConnectTimeout { endpoint: endpoint.clone() }),
         };
-        let session = Session::new(sender);
+        let session = Session::new(sender, place.generation());
         let driver = Driver::new(self, endpoint, &session, connection);
         self.tasks.spawn_local("HTTP/2 upstream connection", driver.run());
         if !self.closed.get() {
@@ -182,12 +184,27 @@ impl Http2 {
         if let Some(place) = self.places.borrow().get(endpoint) {
             return place.clone();
         }
-        let place = Rc::new(Place::new(endpoint.clone()));
+        let place = Rc::new(Place::new(endpoint.clone(), self.named(endpoint)));
         // A connection that says whose it is serves one request: nobody else is to find it.
         if endpoint.preface().is_none() {
             self.places.borrow_mut().insert(endpoint.clone(), place.clone());
         }
         place
+    }
+
+    fn named(&self, endpoint: &Endpoint) -> Option<Rc<Named>> {
+        match endpoint.upstream().host() {
+            UpstreamHost::Name(name) => Some(self.resolver.named(name)),
+            UpstreamHost::Ip(_) => None,
+        }
+    }
+
+    /// Looks the name of an endpoint up again: it may have moved, and connections that are in use ask for no new one.
+    fn look_up(&self, endpoint: &Endpoint) {
+        if let UpstreamHost::Name(name) = endpoint.upstream().host() {
+            let (resolver, name) = (self.resolver.clone(), name.clone());
+            self.tasks.spawn_local("upstream name", async move { resolver.refresh(&name).await });
+        }
     }
 
     /// Takes a connection out: no more requests go on it.
@@ -205,5 +222,56 @@ impl Http2 {
         if places.get(endpoint).is_some_and(unused) {
             places.remove(endpoint);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use model::{Hostname, UpstreamTls};
+    use tokio::net::TcpListener;
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+
+    /// An app that moved went on being asked at its old address for as long as a connection to it was in use.
+    #[tokio::test]
+    async fn a_connection_to_where_a_name_led_before_takes_no_more_requests() {
+        LocalSet::new().run_until(check_a_move()).await;
+    }
+
+    async fn check_a_move() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let app = format!("app.test:{}", listener.local_addr().unwrap().port());
+        let endpoint =
+            Endpoint::speaking(UpstreamHttp::Two, app.parse().unwrap(), UpstreamTls::Off);
+        spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                spawn_local(async move {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    while connection.accept().await.is_some() {}
+                });
+            }
+        });
+        let settings = Settings { resolve_ttl: Duration::from_secs(600), ..Settings::default() };
+        let resolver = Rc::new(Resolver::new(settings.resolve_ttl));
+        let http2 = Http2::new(&settings, resolver.clone(), Tasks::new());
+        let connector = Connector::new(settings, resolver.clone());
+        let name: Hostname = "app.test".parse().unwrap();
+        let leads_to = |last: &[u8]| {
+            let addresses = last.iter().map(|last| IpAddr::from([127, 0, 0, *last]));
+            resolver.remember(&name, &addresses.collect());
+        };
+        let is_pooled = async || http2.lease(&connector, &endpoint).await.unwrap().is_pooled();
+
+        leads_to(&[1]);
+        let in_use = http2.lease(&connector, &endpoint).await.unwrap();
+        leads_to(&[1]);
+        assert!(is_pooled().await, "it is still there");
+        leads_to(&[1, 2]);
+        assert!(!is_pooled().await);
+        drop(in_use);
+        assert!(is_pooled().await);
     }
 }

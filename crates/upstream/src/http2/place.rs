@@ -7,12 +7,15 @@ use tokio::sync::OnceCell;
 
 use super::MAX_STREAMS;
 use super::session::{Lease, Session};
+use crate::connect::Named;
 use crate::{Endpoint, Error};
 
 /// The connections to one endpoint. The oldest with room is used first, so that those not needed grow idle.
 #[derive(Debug)]
 pub(super) struct Place {
     endpoint: Endpoint,
+    /// Where its name leads; none for an address.
+    named: Option<Rc<Named>>,
     sessions: RefCell<Vec<Rc<Session>>>,
     dial: RefCell<Option<Rc<Dial>>>,
 }
@@ -32,8 +35,8 @@ pub(super) enum Failed {
 }
 
 impl Place {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, sessions: RefCell::default(), dial: RefCell::default() }
+    pub(super) fn new(endpoint: Endpoint, named: Option<Rc<Named>>) -> Self {
+        Self { endpoint, named, sessions: RefCell::default(), dial: RefCell::default() }
     }
 
     /// Where the connections lead.
@@ -41,12 +44,18 @@ impl Place {
         &self.endpoint
     }
 
-    /// Room on a connection that is there. Those that are over, or idle for as long as `keep_alive`, are let go.
+    /// Which answer about the endpoint's name is in force.
+    pub(super) fn generation(&self) -> u64 {
+        self.named.as_ref().map_or(0, |named| named.generation())
+    }
+
+    /// Room on a connection that is there. Those that are over, idle for as long as `keep_alive`, or lead to where the
+    /// name led before, are let go.
     pub(super) fn lease(&self, keep_alive: Duration) -> Option<Lease> {
         let mut sessions = self.sessions.borrow_mut();
         let mut at = 0;
         while let Some(session) = sessions.get(at) {
-            if !session.is_usable(keep_alive) {
+            if !session.is_usable(keep_alive) || session.generation() != self.generation() {
                 sessions.remove(at);
                 continue;
             }

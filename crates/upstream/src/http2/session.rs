@@ -15,6 +15,7 @@ use super::MAX_STREAMS;
 /// One connection, as those see it who send requests on it. It is closed when the last of them has dropped it.
 pub(super) struct Session {
     sender: SendRequest<Bytes>,
+    generation: u64,
     in_flight: Cell<usize>,
     idle_since: Cell<Instant>,
     refused: Cell<bool>,
@@ -23,9 +24,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(sender: SendRequest<Bytes>) -> Rc<Self> {
+    /// `generation` says which answer about the endpoint's name it was opened by.
+    pub(super) fn new(sender: SendRequest<Bytes>, generation: u64) -> Rc<Self> {
         Rc::new(Self {
             sender,
+            generation,
             in_flight: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             refused: Cell::new(false),
@@ -39,6 +42,11 @@ impl Session {
         let mut cx = Context::from_waker(Waker::noop());
         let is_open = matches!(self.sender.clone().poll_ready(&mut cx), Poll::Ready(Ok(())));
         is_open && !self.refused.get() && self.idle().is_none_or(|idle| idle < keep_alive)
+    }
+
+    /// Which answer about the endpoint's name it was opened by.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Whether one more request may go on it now.

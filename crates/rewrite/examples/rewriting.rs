@@ -1,4 +1,4 @@
-//! Measures what rewriting costs an answer and prints it: `cargo run --release -p gatewright-rewrite --example figures`.
+//! Measures what rewriting costs an answer and prints it: `cargo run --release -p gatewright-rewrite --example rewriting`.
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // printing is its whole job
 
 use std::hint::black_box;

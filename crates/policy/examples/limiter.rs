@@ -1,4 +1,4 @@
-//! Measures decisions and prints what it saw: `cargo run --release -p gatewright-policy --example figures`.
+//! Measures decisions and prints what it saw: `cargo run --release -p gatewright-policy --example limiter`.
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // printing is its whole job
 
 use std::hint::black_box;

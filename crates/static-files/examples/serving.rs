@@ -1,5 +1,5 @@
 //! Measures answers of one thread beside tower-http's `ServeDir` and prints what it saw:
-//! `cargo run --release -p gatewright-static-files --example figures`.
+//! `cargo run --release -p gatewright-static-files --example serving`.
 //!
 //! The current-thread runtime stands for a worker. Times are per answer, body included, of files that the kernel has in
 //! memory; rounds are interleaved and the best of each is told. CPU time is of the whole process, so that `ServeDir`'s
