@@ -12,6 +12,10 @@ use model::{CertRecord, Timestamp};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
+/// As the daemons have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HANDSHAKES: usize = 2_000;
 
 fn main() {

@@ -2,7 +2,7 @@
 //! load, seconds until a name read early is served, resident bytes per host, the time of a lookup, processor time of one
 //! change, of one reading of everything spread out, and of writing the last-known-good file.
 //!
-//! `cargo run --release -p gatewright-proxy --example figures -- 1000000`. For exact memory one size per process. It starts a
+//! `cargo run --release -p gatewright-proxy --example table -- 1000000`. For exact memory one size per process. It starts a
 //! `redis-server` of its own on port 16390; a second number chooses another.
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::panic)] // it is run by hand: it prints, and failing is an answer
 
@@ -17,6 +17,10 @@ use discovery::{Discovery, Settings, StateFile};
 use proxy::Tables;
 use runtime::{Clock, Shutdown, Tasks};
 use store::{Collection, Expect, Fields, Key, Sealer, Store, Txn};
+
+/// As the daemons have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CHANGES: usize = 500;
 const LOOKUPS: usize = 200_000;
@@ -127,7 +131,7 @@ fn lookups(tables: &Tables, hosts: usize) {
         assert!(asked.iter().all(|name| table.lookup(name).is_some()));
         let (p50, p99) = (percentile(times.clone(), 50), percentile(times, 99));
         println!(
-            "  lookup, {kind}: p50 {p50:.0?} p99 {p99:.0?}, the clock's {clock:.0?} taken off"
+            "  lookup, {kind}: p50 {p50:.2?} p99 {p99:.2?}, the clock's {clock:.0?} taken off"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! Measures the table at growing numbers of hosts and prints what it saw: `cargo run --release --example figures`.
+//! Measures the table at growing numbers of hosts and prints what it saw: `cargo run --release --example lookups`.
 //!
 //! Memory is the growth of the process's resident set; freed memory is used again, so for exact figures run one size
-//! and kind per process: `figures 1000000 plain`, `figures 1000000 wild`. The value of a host is a word, so that the
+//! and kind per process: `lookups 1000000 plain`, `lookups 1000000 wild`. The value of a host is a word, so that the
 //! table itself is what is measured.
 #![allow(clippy::print_stdout)] // printing is its whole job
 
@@ -9,6 +9,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use hosttree::HostTree;
+
+/// As the daemons have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const LOOKUPS: usize = 200_000;
 const CHANGES: usize = 2_000;
@@ -77,7 +81,7 @@ fn lookups(tree: &HostTree<usize>, name: impl Fn(usize) -> String, hosts: usize)
     timed.collect()
 }
 
-/// Not inlined, so that `valgrind --tool=callgrind --toggle-collect='*figures::lookup*'` counts its instructions alone.
+/// Not inlined, so that `valgrind --tool=callgrind --toggle-collect='*lookups::lookup*'` counts its instructions alone.
 #[inline(never)]
 fn lookup(tree: &HostTree<usize>, name: &str) {
     black_box(tree.lookup(black_box(name)));
