@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testkit::{App, Curl, Fetched, RawOrigin, System, shared};
 
@@ -146,6 +147,21 @@ async fn a_password_lets_in() {
     assert_eq!(known.get(&url("/")).await.status, 200);
     let history = system.api.get("/api/history").await;
     assert!(!String::from_utf8_lossy(&history.body).contains("$2b$"));
+}
+
+/// Who came while a password was being checked had the same one checked again, two at a time, and was turned away after five
+/// seconds: each minute, on a host with many requests at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_many_send_at_once_is_checked_for_all_of_them() {
+    let _turn = shared().await;
+    let (system, app) = (System::start().await, Fixed::ok());
+    let basic = json!({"users": {"ann": "correct horse"}});
+    set(&system, "app.localhost", json!({"upstreams": [app.addr()], "basic_auth": basic})).await;
+    let known = Curl::new(&system.proxies[0]).with(&["--user", "ann:correct horse"]);
+    let path = url("/");
+    let answers = join_all((0..100).map(|_| known.get(&path))).await;
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
 }
 
 /// Paths lead to other apps and to directories; a whole host leads elsewhere.

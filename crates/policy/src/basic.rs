@@ -126,8 +126,8 @@ impl fmt::Debug for BasicAuth {
 /// }
 /// ```
 ///
-/// How many are checked at a time is the caller's to bound, and to answer questions that are the same
-/// ([`is_same`](Self::is_same)) by one check.
+/// How many are checked at a time is the caller's to bound. Who waits for a turn asks [`Verified::recall`] when it has come:
+/// the same may have been checked meanwhile.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     name: Box<str>,
@@ -151,11 +151,6 @@ impl Attempt {
     /// The bcrypt hash that it must match.
     pub fn hash(&self) -> &str {
         self.hash.expose()
-    }
-
-    /// Whether two are the same question, so that one check answers both.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.key == other.key
     }
 }
 
@@ -210,14 +205,20 @@ impl Verified {
         let Some(attempt) = field.and_then(|field| auth.attempt(field, self)) else {
             return Credentials::Refused;
         };
+        match self.recall(&attempt, now) {
+            Some(true) => Credentials::Known(attempt.name),
+            Some(false) => Credentials::Refused,
+            None => Credentials::Unchecked(attempt),
+        }
+    }
+
+    /// What a check came to that was made meanwhile, for those who waited for their turn to make the same.
+    pub fn recall(&self, attempt: &Attempt, now: Duration) -> Option<bool> {
         // A name that was removed may share its hash with the one that stands in for it.
         if attempt.is_known && holds(&self.right, attempt.key, now) {
-            return Credentials::Known(attempt.name);
+            return Some(true);
         }
-        match holds(&self.wrong, attempt.key, now) {
-            true => Credentials::Refused,
-            false => Credentials::Unchecked(attempt),
-        }
+        holds(&self.wrong, attempt.key, now).then_some(false)
     }
 
     /// Remembers what a check came to, and says whether the user may come in.
@@ -292,8 +293,14 @@ mod tests {
     fn a_right_password_is_checked_once_a_minute() {
         let verified = Verified::default();
         let attempt = unchecked(&verified, "ann:a:b");
+        assert_eq!(verified.recall(&attempt, NOW), None);
         assert_eq!((attempt.name(), attempt.password(), attempt.hash()), ("ann", "a:b", HASH));
         assert!(verified.learn(&attempt, true, NOW));
+        assert_eq!(
+            verified.recall(&attempt, NOW),
+            Some(true),
+            "who waited for a turn makes use of it"
+        );
         let judge = |text, now| verified.judge(&auth(), Some(&field(text)), now);
         let soon = NOW + RIGHT_FOR - Duration::from_nanos(1);
         assert!(matches!(judge("ann:a:b", soon), Credentials::Known(name) if &*name == "ann"));

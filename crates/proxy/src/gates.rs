@@ -325,10 +325,14 @@ fn to_folder(asked: &PathAndQuery) -> Result<Response<Bytes>, Refusal> {
     Ok(response)
 }
 
-/// Checks a password on a thread that may take its time, in turn with others.
+/// Checks a password on a thread that may take its time, in turn with others; those who wait for one that is being checked
+/// get the answer.
 async fn check(conn: &Conn, live: &Live, attempt: &Attempt) -> Result<bool, Refusal> {
     let turn = tokio::time::timeout(CHECK_WITHIN, live.checks.acquire()).await;
     let Ok(Ok(_turn)) = turn else { return Err(Refusal::Busy) };
+    if let Some(is_right) = live.verified.recall(attempt, live.time(conn.worker.time.coarse())) {
+        return Ok(is_right);
+    }
     let asked = attempt.clone();
     let checked = tokio::task::spawn_blocking(move || {
         bcrypt::verify(asked.password(), asked.hash()).unwrap_or(false)
