@@ -3,7 +3,6 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use model::UpstreamHost;
 use runtime::Tasks;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -14,8 +13,6 @@ use crate::{Endpoint, Settings};
 
 /// How often connections past their time, or closed by the other end, are let go.
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
-/// How often the name of an upstream is looked up although no new connection is needed: it may have moved.
-const LOOK_UP_PERIOD: Duration = Duration::from_secs(30);
 
 /// A connection that can lie idle between two requests.
 pub(crate) trait Reusable {
@@ -98,10 +95,7 @@ impl<C: Reusable + 'static> Pools<C> {
         Rc::new(Pool {
             endpoint: endpoint.clone(),
             idle: RefCell::default(),
-            named: match endpoint.upstream().host() {
-                UpstreamHost::Name(name) => Some(self.resolver.named(name)),
-                UpstreamHost::Ip(_) => None,
-            },
+            named: self.resolver.named_of(endpoint),
             shared: self.shared.clone(),
         })
     }
@@ -130,21 +124,8 @@ impl<C: Reusable + 'static> Pools<C> {
             pool.sweep();
             Rc::strong_count(pool) > 1 || !pool.idle.borrow().is_empty()
         });
-        pools.values().for_each(|pool| self.look_up(pool));
+        pools.values().for_each(|pool| self.resolver.keep_up(&pool.endpoint, &self.tasks));
         !pools.is_empty()
-    }
-
-    /// Looks the name of an upstream up again when that is some time ago.
-    fn look_up(&self, pool: &Pool<C>) {
-        let (Some(named), UpstreamHost::Name(name)) =
-            (&pool.named, pool.endpoint.upstream().host())
-        else {
-            return;
-        };
-        if named.age(self.shared.now.get()) >= LOOK_UP_PERIOD {
-            let (resolver, name) = (self.resolver.clone(), name.clone());
-            self.tasks.spawn_local("upstream name", async move { resolver.refresh(&name).await });
-        }
     }
 }
 

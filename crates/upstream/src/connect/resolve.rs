@@ -5,10 +5,15 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use model::Hostname;
+use model::{Hostname, UpstreamHost};
+use runtime::Tasks;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use crate::Endpoint;
+
+/// How often the name of an upstream is looked up although no new connection is needed: it may have moved.
+const LOOK_UP_PERIOD: Duration = Duration::from_secs(30);
 /// Beyond this many names those past their time are forgotten.
 const MANY: usize = 1024;
 
@@ -37,7 +42,7 @@ impl Named {
     }
 
     /// How long ago it was looked up.
-    pub(crate) fn age(&self, now: Instant) -> Duration {
+    fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.looked_up.get())
     }
 }
@@ -72,13 +77,28 @@ impl Resolver {
         known.entry(name.clone()).or_insert_with(unknown).named.clone()
     }
 
+    /// The same of an endpoint's name; none for an address.
+    pub(crate) fn named_of(&self, endpoint: &Endpoint) -> Option<Rc<Named>> {
+        name_of(endpoint).map(|name| self.named(name))
+    }
+
+    /// Looks an endpoint's name up again, in a task of `tasks`, when that is some time ago: connections that are in use ask for
+    /// no new one.
+    pub(crate) fn keep_up(self: &Rc<Self>, endpoint: &Endpoint, tasks: &Tasks) {
+        let Some(name) = name_of(endpoint) else { return };
+        if self.named(name).age(Instant::now()) >= LOOK_UP_PERIOD {
+            let (resolver, name) = (self.clone(), name.clone());
+            tasks.spawn_local("upstream name", async move { resolver.refresh(&name).await });
+        }
+    }
+
     fn next_generation(&self) -> u64 {
         self.generations.set(self.generations.get() + 1);
         self.generations.get()
     }
 
     /// Looks a name up again if it is not believed any more; that it can't be looked up changes nothing.
-    pub(crate) async fn refresh(&self, name: &Hostname) {
+    async fn refresh(&self, name: &Hostname) {
         if self.resolve(name).await.is_err() {
             // Not at once again: whoever needs a connection asks anyway.
             self.named(name).looked_up.set(Instant::now());
@@ -143,6 +163,13 @@ impl Resolver {
         let known = self.known.borrow();
         let known = known.get(name).filter(|known| known.until > Instant::now())?;
         Some(known.addresses.clone())
+    }
+}
+
+fn name_of(endpoint: &Endpoint) -> Option<&Hostname> {
+    match endpoint.upstream().host() {
+        UpstreamHost::Name(name) => Some(name),
+        UpstreamHost::Ip(_) => None,
     }
 }
 

@@ -104,7 +104,7 @@ impl Driver {
     fn look(&mut self) {
         let half = self.keep_alive / 2;
         if let Some(http2) = self.http2.upgrade() {
-            http2.look_up(&self.endpoint);
+            http2.resolver.keep_up(&self.endpoint, &http2.tasks);
         }
         let idle = self.session.upgrade().and_then(|session| session.idle());
         match idle {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
-use model::{UpstreamHost, UpstreamHttp};
+use model::UpstreamHttp;
 use runtime::Tasks;
 use tokio::time::timeout;
 
@@ -32,7 +32,7 @@ use self::driver::Driver;
 pub(crate) use self::exchange::send;
 use self::place::{Failed, Place};
 use self::session::{Lease, Session};
-use crate::connect::{Connector, Named, Resolver};
+use crate::connect::{Connector, Resolver};
 use crate::endpoint::ByOwnHash;
 use crate::stream::Stream;
 use crate::{Endpoint, Error, Settings};
@@ -184,27 +184,12 @@ impl Http2 {
         if let Some(place) = self.places.borrow().get(endpoint) {
             return place.clone();
         }
-        let place = Rc::new(Place::new(endpoint.clone(), self.named(endpoint)));
+        let place = Rc::new(Place::new(endpoint.clone(), self.resolver.named_of(endpoint)));
         // A connection that says whose it is serves one request: nobody else is to find it.
         if endpoint.preface().is_none() {
             self.places.borrow_mut().insert(endpoint.clone(), place.clone());
         }
         place
-    }
-
-    fn named(&self, endpoint: &Endpoint) -> Option<Rc<Named>> {
-        match endpoint.upstream().host() {
-            UpstreamHost::Name(name) => Some(self.resolver.named(name)),
-            UpstreamHost::Ip(_) => None,
-        }
-    }
-
-    /// Looks the name of an endpoint up again: it may have moved, and connections that are in use ask for no new one.
-    fn look_up(&self, endpoint: &Endpoint) {
-        if let UpstreamHost::Name(name) = endpoint.upstream().host() {
-            let (resolver, name) = (self.resolver.clone(), name.clone());
-            self.tasks.spawn_local("upstream name", async move { resolver.refresh(&name).await });
-        }
     }
 
     /// Takes a connection out: no more requests go on it.
