@@ -34,15 +34,16 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// `Authorization` wins; one that is not a bearer's is no token, whatever `auth-token` says.
+/// The one token that a request has. Two that differ are none: nobody could say whose the request is.
 fn token(headers: &HeaderMap) -> Option<&str> {
-    match headers.get(AUTHORIZATION) {
-        Some(value) => {
-            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        }
-        None => headers.get(AUTH_TOKEN)?.to_str().ok(),
-    }
+    let bearers = headers.get_all(AUTHORIZATION).iter().map(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let mut all =
+        bearers.chain(headers.get_all(AUTH_TOKEN).iter().map(|value| value.to_str().ok()));
+    let first = all.next()??;
+    all.all(|other| other == Some(first)).then_some(first)
 }
 
 /// A JSON body, not yet looked into.
@@ -213,7 +214,7 @@ impl Parameters {
                 }
             },
         };
-        let after = self.take("after", errors);
+        let after = self.text("after", errors);
         self.end(errors);
         ListParameters { limit, after }
     }
@@ -230,9 +231,9 @@ impl Parameters {
         }
     }
 
-    /// A text that may be absent.
+    /// A text that may be absent, or empty as forms send what was not filled in.
     pub(crate) fn text(&mut self, name: &str, errors: &mut Errors) -> Option<String> {
-        self.take(name, errors)
+        self.take(name, errors).filter(|text| !text.is_empty())
     }
 
     /// Every text of this name.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -68,7 +69,7 @@ pub(crate) struct ExplainQuery {
     method: Option<String>,
     /// What it asks for, with scheme and host.
     #[param(
-        pattern = "^https?://[a-z0-9-]{1,60}(\\.[a-z0-9-]{1,60}){0,3}/[a-z0-9/]{0,60}$",
+        pattern = "^https?://[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?){0,3}/[a-z0-9/]{0,60}$",
         example = "https://app.example.com/path"
     )]
     #[expect(dead_code, reason = "describes a parameter")]
@@ -244,8 +245,12 @@ pub(crate) fn frame() -> OpenApi {
     api
 }
 
-/// Adds the answers that follow from what an operation takes, and the header that every answer has.
+/// Adds the answers that follow from what an operation takes, and the header that every answer has. Says of what clients send
+/// that nothing else may be in it.
 pub(crate) fn complete(api: &mut OpenApi) {
+    for name in ["HostCreate", "HostChange"] {
+        close(api, name);
+    }
     for (path, item) in &mut api.paths.paths {
         let operations =
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
@@ -262,6 +267,32 @@ pub(crate) fn complete(api: &mut OpenApi) {
             }
         }
     }
+}
+
+/// Makes one object of a schema that is put together of several, and closes it: parts can't say what the whole must not have.
+fn close(api: &mut OpenApi, name: &str) {
+    let schemas = &mut api.components.get_or_insert_default().schemas;
+    let Some(RefOr::T(Schema::AllOf(whole))) = schemas.get(name).cloned() else { return };
+    let mut closed = ObjectBuilder::new()
+        .description(whole.description)
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+        .build();
+    for part in whole.items {
+        let part = match &part {
+            RefOr::T(part) => Some(part),
+            RefOr::Ref(to) => {
+                match schemas.get(to.ref_location.rsplit('/').next().unwrap_or_default()) {
+                    Some(RefOr::T(part)) => Some(part),
+                    _ => None,
+                }
+            }
+        };
+        if let Some(Schema::Object(part)) = part {
+            closed.required.extend(part.required.iter().cloned());
+            closed.properties.extend(part.properties.clone());
+        }
+    }
+    schemas.insert(name.to_owned(), RefOr::T(Schema::Object(closed)));
 }
 
 /// An error that several operations may answer: status, name, meaning.

@@ -12,10 +12,10 @@ use super::schema;
 pub(crate) struct Rules {
     /// When there are any: only clients of these networks are let in. CIDR blocks, addresses, or `private_ranges`.
     #[schema(max_items = 100_000)]
-    allow: Option<Vec<String>>,
+    allow: Option<Vec<Network>>,
     /// Clients of these networks are not let in, even if allowed.
     #[schema(max_items = 100_000)]
-    deny: Option<Vec<String>>,
+    deny: Option<Vec<Network>>,
     /// How requests are shared out among the upstreams of the host, and of each of its routes.
     balance: Option<Balance>,
     /// Names and passwords without which nobody comes in.
@@ -23,6 +23,7 @@ pub(crate) struct Rules {
     /// When an upstream that keeps failing is not asked any more, but for a probe now and then: 503.
     breaker: Option<Breaker>,
     /// The one name to which clients that ask for another one of this host are sent.
+    #[schema(schema_with = schema::name_or_null)]
     canonical: Option<String>,
     /// How the health of upstreams is judged.
     health: Option<Health>,
@@ -85,34 +86,65 @@ pub(crate) struct Balance {
     /// Who is next: one after the other (`round_robin`), the one with the fewest requests in flight (`least_requests`), the
     /// better of two at random (`random_two`), always the same for a client's address (`client_hash`) or for a browser
     /// (`cookie`).
-    #[schema(default = "round_robin", example = "least_requests")]
-    policy: Option<String>,
+    #[schema(default = "round_robin")]
+    policy: Option<Policy>,
     /// Shares by upstream, 1 to 256; 1 for one that is not named.
     #[schema(example = json!({"127.0.0.1:9000": 3}))]
     weights: Option<BTreeMap<String, u16>>,
     /// Those of the upstreams that get requests only when none of the others is usable.
     #[schema(max_items = 64)]
     backup: Option<Vec<String>>,
-    /// The name of the cookie of the policy `cookie`.
-    #[schema(default = "gw_upstream")]
+    /// The name of the cookie, for the policy `cookie` alone; `gw_upstream` if not given.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     cookie: Option<String>,
 }
+
+/// A way to share out requests.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum Policy {
+    /// One after the other.
+    RoundRobin,
+    /// The one with the fewest requests in flight.
+    LeastRequests,
+    /// The better of two at random.
+    RandomTwo,
+    /// Always the same for a client's address.
+    ClientHash,
+    /// Always the same for a browser.
+    Cookie,
+}
+
+/// A length of time: `500ms`, `15s`, `2m` or `1h`. What it is for says how long it may be.
+#[derive(ToSchema)]
+#[schema(pattern = "^[0-9]{1,8}(ms|s|m|h)$")]
+pub(crate) struct Span(String);
+
+/// A CIDR block, an address, or `private_ranges`.
+#[derive(ToSchema)]
+#[schema(pattern = "^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?$|^private_ranges$", example = "10.0.0.0/8")]
+pub(crate) struct Network(String);
+
+/// A status from 200 to 599, or all from one to another: `204`, `200-399`.
+#[derive(ToSchema)]
+#[schema(pattern = "^[2-5][0-9]{2}(-[2-5][0-9]{2})?$", example = "200-399")]
+pub(crate) struct Statuses(String);
 
 /// How the health of upstreams is judged. Lengths of time are written as `500ms`, `15s` or `2m`.
 #[derive(ToSchema)]
 pub(crate) struct Health {
     /// What each upstream is asked for regularly; without it, it is judged by what becomes of requests alone.
-    #[schema(example = "/up")]
+    #[schema(example = "/up", pattern = "^/[A-Za-z0-9/_.~-]*(\\?[A-Za-z0-9=&_.~-]*)?$")]
     path: Option<String>,
     /// How often it is asked; twice a second until its first good answer, for 15 s at most.
     #[schema(default = "15s")]
-    interval: Option<String>,
+    interval: Option<Span>,
     /// How long it may take to answer that.
     #[schema(default = "2s")]
-    timeout: Option<String>,
+    timeout: Option<Span>,
     /// The statuses that are good: `200-399`, `204`.
-    #[schema(default = json!(["200-499"]))]
-    expect: Option<Vec<String>>,
+    #[schema(default = json!(["200-499"]), min_items = 1)]
+    expect: Option<Vec<Statuses>>,
     /// After how many good answers in a row it is used again.
     #[schema(default = 2, minimum = 1)]
     healthy_after: Option<u32>,
@@ -124,10 +156,10 @@ pub(crate) struct Health {
     failures: Option<u32>,
     /// For how long, the first time; twice as long each further time.
     #[schema(default = "1s")]
-    eject_for: Option<String>,
+    eject_for: Option<Span>,
     /// For how long at most.
     #[schema(default = "1m")]
-    eject_at_most: Option<String>,
+    eject_at_most: Option<Span>,
     /// Whether its answers 502, 503 and 504 count as failures.
     #[schema(default = false)]
     gateway_errors: Option<bool>,
@@ -141,7 +173,7 @@ pub(crate) struct Breaker {
     failures: Option<u32>,
     /// How long it stays open before one request probes: `500ms`, `10s`, `2m`.
     #[schema(default = "10s")]
-    open_for: Option<String>,
+    open_for: Option<Span>,
     /// After how many good probes in a row it closes.
     #[schema(default = 2, minimum = 1)]
     successes: Option<u32>,
@@ -197,7 +229,7 @@ pub(crate) struct Limits {
     max_pending: Option<u32>,
     /// How long they wait before they get 503: `500ms`, `5s`. 5 s if not given.
     #[schema(example = "5s")]
-    pending_timeout: Option<String>,
+    pending_timeout: Option<Span>,
 }
 
 /// A host that is closed.
@@ -206,7 +238,7 @@ pub(crate) struct Maintenance {
     /// When to come back, in seconds.
     retry_after: Option<u32>,
     /// Networks for whose clients it is open.
-    except: Option<Vec<String>>,
+    except: Option<Vec<Network>>,
 }
 
 /// How often may be asked.
@@ -225,7 +257,11 @@ pub(crate) struct RateLimit {
     #[schema(minimum = 1, maximum = 1_000_000)]
     burst: Option<u32>,
     /// Counted by `client`, `host`, or a field: `header:x-api-key`.
-    #[schema(default = "client", example = "header:x-api-key")]
+    #[schema(
+        default = "client",
+        example = "header:x-api-key",
+        pattern = "^(client|host|header:[A-Za-z][A-Za-z0-9-]{0,60})$"
+    )]
     by: Option<String>,
 }
 
@@ -233,10 +269,10 @@ pub(crate) struct RateLimit {
 #[derive(ToSchema)]
 pub(crate) struct Redirect {
     /// An absolute URL.
-    #[schema(example = "https://www.example.com")]
+    #[schema(example = "https://www.example.com", pattern = "^https?://")]
     to: String,
     /// 301, 302, 307 or 308.
-    #[schema(default = 308)]
+    #[schema(schema_with = schema::redirect_status_or_null)]
     status: Option<u16>,
     /// Whether path and query go along.
     #[schema(default = true)]
@@ -259,9 +295,10 @@ pub(crate) struct HeaderChanges {
 #[derive(ToSchema)]
 pub(crate) struct PathRoute {
     /// The prefix, whole segments.
-    #[schema(example = "/api")]
+    #[schema(example = "/api", pattern = "^/")]
     path: String,
     /// Where requests go: `address:port`.
+    #[schema(schema_with = schema::upstreams_or_null)]
     upstreams: Option<Vec<String>>,
     /// The directory that is served.
     r#static: Option<Directory>,
@@ -273,14 +310,13 @@ pub(crate) struct PathRoute {
 /// A directory of the proxy's machine.
 #[derive(ToSchema)]
 pub(crate) struct Directory {
-    /// Its absolute path, under one of the proxy's `STATIC_ROOTS`.
-    #[schema(example = "/srv/www/shop")]
+    /// Its absolute path, such as `/srv/www/shop`, under one of the proxy's `STATIC_ROOTS`.
+    #[schema(pattern = "^/")]
     root: String,
     /// The file that stands for a directory; empty: none does.
     #[schema(default = "index.html")]
     index: Option<String>,
-    /// The file that answers navigations to what is not there, for apps that route in the browser.
-    #[schema(example = "index.html")]
+    /// The file that answers navigations to what is not there, for apps that route in the browser; often `index.html`.
     fallback: Option<String>,
     /// Whether compressed files beside the plain ones are used.
     #[schema(default = true)]

@@ -101,6 +101,21 @@ pub(super) fn host_pattern_or_null() -> Schema {
     or_null(host("The pattern, which can't change: when given it is that of the path."))
 }
 
+/// A name without wildcards.
+pub(super) fn name_or_null() -> Schema {
+    let why = "A name, without wildcards.";
+    or_null(text(why, format!("^{LABEL}(\\.{LABEL})*\\.?$")).max_length(Some(253)))
+}
+
+pub(super) fn redirect_status_or_null() -> Schema {
+    ObjectBuilder::new()
+        .description(Some("301, 302, 307 or 308."))
+        .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
+        .enum_values(Some([Some(301), Some(302), Some(307), Some(308), None]))
+        .default(Some(308.into()))
+        .into()
+}
+
 pub(crate) fn lookup_name() -> Schema {
     let why = "A name as a client sends it; a port is ignored.";
     text(why, format!("^{LABEL}(\\.{LABEL})*\\.?(:[0-9]{{1,5}})?$")).max_length(Some(253)).into()

@@ -43,6 +43,7 @@ async fn a_login_gives_a_token_that_works_in_both_headers() {
 async fn whoever_is_nobody_gets_the_same_answer_everywhere() {
     let api = Api::new().await;
     let wrong = "gw_0000000000000000000000000000000000000000000";
+    let bearer = format!("Bearer {}", api.token());
     for path in ["/api/user/me", "/api/host", "/api/host/a.test", "/api/status", "/api/user"] {
         for headers in [
             vec![],
@@ -50,6 +51,9 @@ async fn whoever_is_nobody_gets_the_same_answer_everywhere() {
             vec![("auth-token", "é")],
             vec![("authorization", "Basic YTpi")],
             vec![("authorization", "Basic YTpi"), ("auth-token", api.token())],
+            vec![("authorization", &bearer), ("auth-token", wrong)],
+            vec![("authorization", &bearer), ("authorization", "Bearer x")],
+            vec![("auth-token", api.token()), ("authorization", "Bearer x")],
             vec![("authorization", "Bearer")],
             vec![("authorization", "Bearer x")],
         ] {
