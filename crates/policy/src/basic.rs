@@ -157,7 +157,7 @@ impl Attempt {
 /// How a request stands with a host's credentials.
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// Its password was checked a moment ago: this user.
+    /// Its password is known to be right: this user.
     Known(Box<str>),
     /// Not the right ones, or none.
     Refused,
@@ -182,7 +182,7 @@ pub struct Verified {
 type Places = Mutex<Box<[(u128, u64)]>>;
 
 const PLACES: usize = 4096;
-/// How long a right password isn't checked again.
+/// How long a right password is known since it was last sent: who keeps sending it never waits for a check.
 const RIGHT_FOR: Duration = Duration::from_secs(60);
 /// How long a wrong one is refused without a check: what a client repeats by itself costs one.
 const WRONG_FOR: Duration = Duration::from_secs(5);
@@ -215,10 +215,10 @@ impl Verified {
     /// What a check came to that was made meanwhile, for those who waited for their turn to make the same.
     pub fn recall(&self, attempt: &Attempt, now: Duration) -> Option<bool> {
         // A name that was removed may share its hash with the one that stands in for it.
-        if attempt.is_known && holds(&self.right, attempt.key, now) {
+        if attempt.is_known && holds(&self.right, attempt.key, now, Some(RIGHT_FOR)) {
             return Some(true);
         }
-        holds(&self.wrong, attempt.key, now).then_some(false)
+        holds(&self.wrong, attempt.key, now, None).then_some(false)
     }
 
     /// Remembers what a check came to, and says whether the user may come in.
@@ -237,9 +237,14 @@ impl Verified {
     }
 }
 
-fn holds(places: &Places, key: u128, now: Duration) -> bool {
-    let (had, until) = lock(places)[place(key)];
-    had == key && nanos(now) < until
+/// Whether it is remembered. Then it is from now on for as long as `again` says, if it says so.
+fn holds(places: &Places, key: u128, now: Duration, again: Option<Duration>) -> bool {
+    let (had, until) = &mut lock(places)[place(key)];
+    let holds = *had == key && nanos(now) < *until;
+    if let (true, Some(again)) = (holds, again) {
+        *until = nanos(now + again);
+    }
+    holds
 }
 
 fn place(key: u128) -> usize {
@@ -290,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_password_is_checked_once_a_minute() {
+    fn a_right_password_is_checked_again_when_it_was_not_sent_for_a_minute() {
         let verified = Verified::default();
         let attempt = unchecked(&verified, "ann:a:b");
         assert_eq!(verified.recall(&attempt, NOW), None);
@@ -304,7 +309,8 @@ mod tests {
         let judge = |text, now| verified.judge(&auth(), Some(&field(text)), now);
         let soon = NOW + RIGHT_FOR - Duration::from_nanos(1);
         assert!(matches!(judge("ann:a:b", soon), Credentials::Known(name) if &*name == "ann"));
-        assert!(matches!(judge("ann:a:b", NOW + RIGHT_FOR), Credentials::Unchecked(_)));
+        assert!(matches!(judge("ann:a:b", NOW + RIGHT_FOR), Credentials::Known(_)));
+        assert!(matches!(judge("ann:a:b", NOW + RIGHT_FOR * 2), Credentials::Unchecked(_)));
         assert!(matches!(judge("ann:x", NOW), Credentials::Unchecked(_)));
         assert!(matches!(judge("bob:a:b", NOW), Credentials::Unchecked(_)));
     }
