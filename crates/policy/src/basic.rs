@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,9 +18,25 @@ use crate::Error;
 #[derive(Clone)]
 pub struct BasicAuth {
     challenge: HeaderValue,
-    users: HashMap<Box<str>, Secret<Box<str>>>,
+    users: HashMap<Box<str>, Stored>,
     /// Some user's, for names that don't exist: those must take as long.
-    any_hash: Secret<Box<str>>,
+    any: Stored,
+}
+
+/// A password as it is kept.
+#[derive(Clone, PartialEq)]
+struct Stored {
+    hash: Secret<Box<str>>,
+    /// Stands for the hash where a request would have all its bytes hashed again.
+    digest: u64,
+}
+
+impl Stored {
+    fn new(hash: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hash.hash(&mut hasher);
+        Self { hash: Secret::new(hash.into()), digest: hasher.finish() }
+    }
 }
 
 /// The longest `Authorization` that is looked at, in bytes.
@@ -54,44 +70,20 @@ impl BasicAuth {
             if !is_bcrypt(hash) {
                 return Err(wrong(name, "the password must be a bcrypt hash of cost 4 to 16"));
             }
-            if all.insert(name.into(), Secret::new(hash.into())).is_some() {
+            if all.insert(name.into(), Stored::new(hash)).is_some() {
                 return Err(wrong(name, "the name is there twice"));
             }
         }
-        let any_hash = all.values().next().cloned();
-        let any_hash = any_hash.ok_or_else(|| wrong(realm, "there is no user"))?;
+        let any = all.values().next().cloned();
+        let any = any.ok_or_else(|| wrong(realm, "there is no user"))?;
         let challenge = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
         let challenge = HeaderValue::try_from(challenge).map_err(|_| wrong(realm, "bad realm"))?;
-        Ok(Self { challenge, users: all, any_hash })
+        Ok(Self { challenge, users: all, any })
     }
 
     /// The value of `WWW-Authenticate`.
     pub fn challenge(&self) -> &HeaderValue {
         &self.challenge
-    }
-
-    /// Name and password of a field; `None` when it is malformed, another scheme, or could never match.
-    fn attempt(&self, field: &HeaderValue, verified: &Verified) -> Option<Attempt> {
-        let field = field.to_str().ok().filter(|field| field.len() <= MAX_FIELD)?;
-        let (scheme, encoded) = field.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return None;
-        }
-        let decoded = STANDARD.decode(encoded.trim()).ok()?;
-        let decoded = String::from_utf8(decoded).ok()?;
-        let (name, password) = decoded.split_once(':')?;
-        if password.len() > MAX_PASSWORD || password.contains('\0') {
-            return None;
-        }
-        let own = self.users.get(name);
-        let hash = own.unwrap_or(&self.any_hash).clone();
-        Some(Attempt {
-            key: verified.key(name, password, hash.expose()),
-            name: name.into(),
-            password: Secret::new(password.into()),
-            is_known: own.is_some(),
-            hash,
-        })
     }
 }
 
@@ -104,6 +96,35 @@ impl PartialEq for BasicAuth {
 impl fmt::Debug for BasicAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BasicAuth").field("users", &self.users.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a field says.
+struct Sent {
+    text: String,
+    colon: usize,
+}
+
+impl Sent {
+    /// `None` when it is malformed, another scheme, or could never match.
+    fn read(field: &HeaderValue) -> Option<Self> {
+        let field = field.to_str().ok().filter(|field| field.len() <= MAX_FIELD)?;
+        let (scheme, encoded) = field.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+        let sent = Self { colon: text.find(':')?, text };
+        let password = sent.password();
+        (password.len() <= MAX_PASSWORD && !password.contains('\0')).then_some(sent)
+    }
+
+    fn name(&self) -> &str {
+        &self.text[..self.colon]
+    }
+
+    fn password(&self) -> &str {
+        &self.text[self.colon + 1..]
     }
 }
 
@@ -202,23 +223,34 @@ impl Verified {
         field: Option<&HeaderValue>,
         now: Duration,
     ) -> Credentials {
-        let Some(attempt) = field.and_then(|field| auth.attempt(field, self)) else {
-            return Credentials::Refused;
-        };
-        match self.recall(&attempt, now) {
-            Some(true) => Credentials::Known(attempt.name),
+        let Some(sent) = field.and_then(Sent::read) else { return Credentials::Refused };
+        let own = auth.users.get(sent.name());
+        let stored = own.unwrap_or(&auth.any);
+        let (key, is_known) = (self.key(&sent, stored), own.is_some());
+        match self.known(key, is_known, now) {
+            Some(true) => Credentials::Known(sent.name().into()),
             Some(false) => Credentials::Refused,
-            None => Credentials::Unchecked(attempt),
+            None => Credentials::Unchecked(Attempt {
+                name: sent.name().into(),
+                password: Secret::new(sent.password().into()),
+                hash: stored.hash.clone(),
+                is_known,
+                key,
+            }),
         }
     }
 
     /// What a check came to that was made meanwhile, for those who waited for their turn to make the same.
     pub fn recall(&self, attempt: &Attempt, now: Duration) -> Option<bool> {
+        self.known(attempt.key, attempt.is_known, now)
+    }
+
+    fn known(&self, key: u128, is_known: bool, now: Duration) -> Option<bool> {
         // A name that was removed may share its hash with the one that stands in for it.
-        if attempt.is_known && holds(&self.right, attempt.key, now, Some(RIGHT_FOR)) {
+        if is_known && holds(&self.right, key, now, Some(RIGHT_FOR)) {
             return Some(true);
         }
-        holds(&self.wrong, attempt.key, now, None).then_some(false)
+        holds(&self.wrong, key, now, None).then_some(false)
     }
 
     /// Remembers what a check came to, and says whether the user may come in.
@@ -231,8 +263,10 @@ impl Verified {
         is_right
     }
 
-    fn key(&self, name: &str, password: &str, hash: &str) -> u128 {
-        let [high, low] = self.hashers.each_ref().map(|it| it.hash_one((name, password, hash)));
+    fn key(&self, sent: &Sent, stored: &Stored) -> u128 {
+        // The colon's place tells `a` and `b:c` from `a:b` and `c`.
+        let said = (sent.colon, &sent.text, stored.digest);
+        let [high, low] = self.hashers.each_ref().map(|it| it.hash_one(said));
         (u128::from(high) << 64 | u128::from(low)).max(1)
     }
 }

@@ -1,3 +1,4 @@
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -110,8 +111,8 @@ pub enum Who<'a> {
 /// One limit of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Host and name: buckets outlive an edit of the host that keeps the rule's name.
-    pub(super) scope: Box<str>,
+    /// Stands for host and name: buckets outlive an edit of the host that keeps the rule's name.
+    pub(super) scope: u64,
     pub(super) rate: Rate,
     name: Box<str>,
     by: By,
@@ -142,7 +143,9 @@ impl Rule {
         let window = rate.capacity().div_ceil(1_000_000_000);
         let policy = HeaderValue::try_from(format!("\"{name}\";q={};w={window}", rate.burst));
         let policy = policy.map_err(|_| Error::Rate { why: "the name is no field value" })?;
-        Ok(Self { scope: format!("{host}\n{name}").into(), rate, name: name.into(), by, policy })
+        let mut scope = DefaultHasher::new();
+        (host, name).hash(&mut scope);
+        Ok(Self { scope: scope.finish(), rate, name: name.into(), by, policy })
     }
 
     /// Its name.
@@ -165,7 +168,9 @@ impl Rule {
     /// The fields of an answer to a request that stands so.
     pub fn fields(&self, standing: &Standing) -> Fields {
         let (r, t) = (standing.remaining, standing.retry_after_seconds());
-        let remaining = HeaderValue::try_from(format!("\"{}\";r={r};t={t}", self.name));
+        let (mut left, mut until) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let parts = ["\"", &self.name, "\";r=", left.format(r), ";t=", until.format(t)];
+        let remaining = HeaderValue::try_from(parts.concat());
         Fields {
             // Visible ASCII: the fallback is never taken.
             remaining: remaining.unwrap_or_else(|_| HeaderValue::from_static("")),

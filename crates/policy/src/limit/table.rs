@@ -88,7 +88,7 @@ impl Limiter {
             Who::Everybody => (1, None, &[][..]),
             Who::Bearer(value) => (2, None, value),
         };
-        self.hasher.hash_one((&rule.scope, who)).max(1)
+        self.hasher.hash_one((rule.scope, who)).max(1)
     }
 
     fn with_set<R>(&self, key: u64, act: impl FnOnce(&mut Set) -> R) -> R {
