@@ -1,10 +1,12 @@
 //! The description of the API: made from the handlers, completed with what is true of all of them.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema};
+use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, Schema};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -248,9 +250,7 @@ pub(crate) fn frame() -> OpenApi {
 /// Adds the answers that follow from what an operation takes, and the header that every answer has. Says of what clients send
 /// that nothing else may be in it.
 pub(crate) fn complete(api: &mut OpenApi) {
-    for name in ["HostCreate", "HostChange"] {
-        close(api, name);
-    }
+    SENT.iter().for_each(|name| close(api, name));
     for (path, item) in &mut api.paths.paths {
         let operations =
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
@@ -269,30 +269,56 @@ pub(crate) fn complete(api: &mut OpenApi) {
     }
 }
 
-/// Makes one object of a schema that is put together of several, and closes it: parts can't say what the whole must not have.
+/// What clients send and nothing else may be in, of what does not say so by itself.
+const SENT: [&str; 15] = [
+    "Balance",
+    "BasicAuth",
+    "Breaker",
+    "Directory",
+    "ErrorPages",
+    "HeaderChanges",
+    "Health",
+    "HostChange",
+    "HostCreate",
+    "Hsts",
+    "Limits",
+    "Maintenance",
+    "PathRoute",
+    "RateLimit",
+    "Redirect",
+];
+
+/// Closes an object. One that is put together of several is made one first: parts can't say what the whole must not have.
 fn close(api: &mut OpenApi, name: &str) {
     let schemas = &mut api.components.get_or_insert_default().schemas;
-    let Some(RefOr::T(Schema::AllOf(whole))) = schemas.get(name).cloned() else { return };
-    let mut closed = ObjectBuilder::new()
-        .description(whole.description)
-        .additional_properties(Some(AdditionalProperties::FreeForm(false)))
-        .build();
-    for part in whole.items {
-        let part = match &part {
-            RefOr::T(part) => Some(part),
-            RefOr::Ref(to) => {
-                match schemas.get(to.ref_location.rsplit('/').next().unwrap_or_default()) {
-                    Some(RefOr::T(part)) => Some(part),
-                    _ => None,
-                }
+    let mut closed = match schemas.get(name) {
+        Some(RefOr::T(Schema::Object(object))) => object.clone(),
+        Some(RefOr::T(Schema::AllOf(whole))) => {
+            let mut object = ObjectBuilder::new().description(whole.description.clone()).build();
+            for part in whole.items.iter().filter_map(|part| resolved(part, schemas)) {
+                object.required.extend(part.required.iter().cloned());
+                object.properties.extend(part.properties.clone());
             }
-        };
-        if let Some(Schema::Object(part)) = part {
-            closed.required.extend(part.required.iter().cloned());
-            closed.properties.extend(part.properties.clone());
+            object
         }
-    }
+        _ => return,
+    };
+    closed.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
     schemas.insert(name.to_owned(), RefOr::T(Schema::Object(closed)));
+}
+
+fn resolved<'a>(
+    schema: &'a RefOr<Schema>,
+    all: &'a BTreeMap<String, RefOr<Schema>>,
+) -> Option<&'a Object> {
+    let schema = match schema {
+        RefOr::Ref(to) => all.get(to.ref_location.rsplit('/').next()?)?,
+        schema => schema,
+    };
+    match schema {
+        RefOr::T(Schema::Object(object)) => Some(object),
+        _ => None,
+    }
 }
 
 /// An error that several operations may answer: status, name, meaning.

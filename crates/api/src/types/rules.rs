@@ -88,8 +88,7 @@ pub(crate) struct Balance {
     /// (`cookie`).
     #[schema(default = "round_robin")]
     policy: Option<Policy>,
-    /// Shares by upstream, 1 to 256; 1 for one that is not named.
-    #[schema(example = json!({"127.0.0.1:9000": 3}))]
+    /// Shares by upstream, `{"127.0.0.1:9000": 3}`, 1 to 256; 1 for one that is not named.
     weights: Option<BTreeMap<String, u16>>,
     /// Those of the upstreams that get requests only when none of the others is usable.
     #[schema(max_items = 64)]
