@@ -3,7 +3,7 @@
 //! change, of one reading of everything spread out, and of writing the last-known-good file.
 //!
 //! `cargo run --release -p gatewright-proxy --example table -- 1000000`. For exact memory one size per process. It starts a
-//! `redis-server` of its own on port 16390; a second number chooses another.
+//! `redis-server` of its own on port 16390; a second number chooses another. With `rules` each host has some.
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::panic)] // it is run by hand: it prints, and failing is an answer
 
 use std::io::{BufWriter, Read, Write};
@@ -22,6 +22,9 @@ use store::{Collection, Expect, Fields, Key, Sealer, Store, Txn};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What most who have rules at all have.
+const RULES: &str = r#"{"security_headers":true,"hsts":{"max_age":31536000},"deny":["192.0.2.0/24"],
+    "rate_limit":[{"requests":100,"per_seconds":1}],"limits":{"max_body":1000000}}"#;
 const CHANGES: usize = 500;
 const LOOKUPS: usize = 200_000;
 
@@ -29,16 +32,17 @@ fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|n| n.parse().ok()).collect();
     let hosts = numbers.first().copied().unwrap_or(10_000);
     let port = numbers.get(1).and_then(|port| u16::try_from(*port).ok()).unwrap_or(16390);
+    let rules = std::env::args().any(|word| word == "rules").then_some(RULES);
     let dir = tempfile::tempdir().expect("a directory");
     let mut redis = start(port, dir.path());
-    fill(port, hosts);
+    fill(port, hosts, rules);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(measure(port, hosts, dir.path()));
+    runtime.block_on(measure(port, hosts, rules, dir.path()));
     let _ = redis.kill();
     let _ = redis.wait();
 }
 
-async fn measure(port: u16, hosts: usize, dir: &std::path::Path) {
+async fn measure(port: u16, hosts: usize, rules: Option<&str>, dir: &std::path::Path) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let store = format!("--store=redis://127.0.0.1:{port}");
     let arguments = ["gatewright-proxy", &store, "--http-listen=127.0.0.1:0"];
@@ -88,7 +92,7 @@ async fn measure(port: u16, hosts: usize, dir: &std::path::Path) {
         let name = name(number * 7919 % hosts);
         let txn = Txn::new().put(
             Key::new(Collection::Host, name.as_str()),
-            fields(&name, 20_000 + number),
+            fields(&name, 20_000 + number, rules),
             Expect::Any,
         );
         let began = Instant::now();
@@ -169,7 +173,7 @@ fn start(port: u16, dir: &std::path::Path) -> Child {
 }
 
 /// Writes the hosts as a commit would have left them.
-fn fill(port: u16, hosts: usize) {
+fn fill(port: u16, hosts: usize, rules: Option<&str>) {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("redis");
     let mut replies = stream.try_clone().expect("a socket");
     let reading = std::thread::spawn(move || {
@@ -184,7 +188,8 @@ fn fill(port: u16, hosts: usize) {
         let name = name(number);
         let wildcard = name.contains('*').then(|| ["wildcard_matchAny", "true"].map(str::to_owned));
         let mut words = vec!["HSET".to_owned(), format!("proxy_Host_{name}")];
-        words.extend(fields(&name, 9000).into_iter().flat_map(|(name, value)| [name, value]));
+        words
+            .extend(fields(&name, 9000, rules).into_iter().flat_map(|(name, value)| [name, value]));
         words.extend(wildcard.into_iter().flatten());
         send(&mut out, &words);
         send(&mut out, &["SADD".to_owned(), "proxy_Host".to_owned(), name]);
@@ -210,8 +215,9 @@ fn name(number: usize) -> String {
     }
 }
 
-fn fields(name: &str, port: usize) -> Fields {
-    [
+fn fields(name: &str, port: usize, rules: Option<&str>) -> Fields {
+    let rules = rules.map(|rules| ("gw_rules".to_owned(), rules.to_owned()));
+    let plain = [
         ("host", name),
         ("ip", "10.0.0.7"),
         ("targetPort", &port.to_string()),
@@ -222,8 +228,8 @@ fn fields(name: &str, port: usize) -> Fields {
         ("created_on", "1790000000000"),
         ("updated_on", "1790000000000"),
     ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    plain.into_iter().chain(rules).collect()
 }
 
 fn resident() -> usize {
