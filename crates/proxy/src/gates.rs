@@ -264,7 +264,9 @@ impl Gates {
         scheme: Scheme,
     ) {
         self.headers.security.apply(headers, scheme);
-        if let Some(Fields { remaining, policy }) = limit {
+        if let Some(Fields { mut remaining, policy }) = limit {
+            // Another one each time, which HTTP/2's table of fields is not to keep.
+            remaining.set_sensitive(true);
             headers.insert(RATE_LIMIT, remaining);
             headers.insert(RATE_LIMIT_POLICY, policy);
         }

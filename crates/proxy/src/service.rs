@@ -35,57 +35,60 @@ const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 /// Answers one request. Never fails: what goes wrong becomes a page, or breaks off the answer's body.
 ///
 /// On HTTP/2 `respond` is where interim answers go.
-pub(crate) async fn answer(
+pub(crate) fn answer(
     conn: Rc<Conn>,
     mut head: Parts,
     body: Incoming,
     respond: Option<&Respond>,
-) -> Response<Reply> {
-    let version = head.version;
+) -> impl Future<Output = Response<Reply>> {
     let mut record = Record::begin(&conn, &head);
-    // Nested futures are copied into one another: the larger one is not nested in this one's decision.
-    let outcome = match decide(&conn, &mut record, &head).await {
-        Ok(Way::Here(page)) => Ok(Outcome::Here(page)),
-        Ok(Way::File(response)) => Ok(Outcome::File(response)),
-        Ok(Way::There(matched, Asked { host, target, toward })) => {
-            if toward.known {
-                // They were for us, and are nobody else's to know.
-                head.headers.remove(AUTHORIZATION);
-            }
-            let gates = matched.route.as_deref().and_then(|route| route.gates.as_deref());
-            match prepare(&conn, &mut record, gates, (host, target), head, body) {
-                Ok(mut outgoing) => {
-                    let (record, outgoing) = (&mut record, &mut outgoing);
-                    let answer =
-                        forward(&conn, record, &matched, &toward, outgoing, version, respond);
-                    answer.await.map(Outcome::There)
+    // A block has its arguments once, an async function twice: this future is copied for every request.
+    async move {
+        let version = head.version;
+        // Nested futures are copied into one another: the larger one is not nested in this one's decision.
+        let outcome = match decide(&conn, &mut record, &head).await {
+            Ok(Way::Here(page)) => Ok(Outcome::Here(page)),
+            Ok(Way::File(response)) => Ok(Outcome::File(response)),
+            Ok(Way::There(matched, Asked { host, target, toward })) => 'there: {
+                if toward.known {
+                    // They were for us, and are nobody else's to know.
+                    head.headers.remove(AUTHORIZATION);
                 }
-                Err(refusal) => Err(refusal),
+                let gates = matched.route.as_deref().and_then(|route| route.gates.as_deref());
+                let to = (host, target);
+                let mut outgoing = match prepare(&conn, &mut record, gates, to, head, body) {
+                    Ok(outgoing) => outgoing,
+                    Err(refusal) => break 'there Err(refusal),
+                };
+                let (record, outgoing) = (&mut record, &mut outgoing);
+                forward(&conn, record, &matched, &toward, outgoing, version, respond)
+                    .await
+                    .map(Outcome::There)
             }
+            Err(refusal) => Err(refusal),
+        };
+        let mut response = match outcome {
+            Ok(Outcome::Here(response)) => finish(record, response.map(Source::Page)),
+            Ok(Outcome::There(Answer::Response(response))) => {
+                finish(record, response.map(Source::Upstream))
+            }
+            Ok(Outcome::File(response)) => finish(record, response.map(Source::File)),
+            Ok(Outcome::There(Answer::Upgraded(mut response, io))) => {
+                record.answers(response.status());
+                record.is_named_in(response.headers_mut());
+                conn.tunnel.replace(Some(Tunnel::new(io, record)));
+                return response.map(|()| Reply::untold());
+            }
+            Err(refusal) => {
+                let response = page(&refusal, &mut record);
+                finish(record, response.map(Source::Page))
+            }
+        };
+        if version != Version::HTTP_2 && conn.worker.is_closing() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Err(refusal) => Err(refusal),
-    };
-    let mut response = match outcome {
-        Ok(Outcome::Here(response)) => finish(record, response.map(Source::Page)),
-        Ok(Outcome::There(Answer::Response(response))) => {
-            finish(record, response.map(Source::Upstream))
-        }
-        Ok(Outcome::File(response)) => finish(record, response.map(Source::File)),
-        Ok(Outcome::There(Answer::Upgraded(mut response, io))) => {
-            record.answers(response.status());
-            record.is_named_in(response.headers_mut());
-            conn.tunnel.replace(Some(Tunnel::new(io, record)));
-            return response.map(|()| Reply::untold());
-        }
-        Err(refusal) => {
-            let response = page(&refusal, &mut record);
-            finish(record, response.map(Source::Page))
-        }
-    };
-    if version != Version::HTTP_2 && conn.worker.is_closing() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
     }
-    response
 }
 
 /// Who is to answer.

@@ -12,8 +12,10 @@ use zstd::zstd_safe::CParameter;
 const GZIP_LEVEL: u32 = 5;
 const BROTLI_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
-/// How far back is looked for what repeats, as a power of two: 256 KiB. It is what a transfer takes in memory.
+/// How far back is looked for what repeats, as a power of two: 256 KiB, and half of it for Brotli, which takes twenty times that in
+/// memory for each transfer.
 const WINDOW: u32 = 18;
+const BROTLI_WINDOW: u32 = 17;
 /// The size of the table by which it is looked for, as a power of two.
 const TABLE: u32 = 16;
 /// What Brotli hands on at a time.
@@ -36,7 +38,8 @@ impl Encoder {
             Coding::Identity => return None,
             Coding::Gzip => Kind::Gzip(GzEncoder::new(out, flate2::Compression::new(GZIP_LEVEL))),
             Coding::Brotli => {
-                let encoder = CompressorWriter::new(out, BROTLI_BUFFER, BROTLI_LEVEL, WINDOW);
+                let encoder =
+                    CompressorWriter::new(out, BROTLI_BUFFER, BROTLI_LEVEL, BROTLI_WINDOW);
                 Kind::Brotli(Box::new(encoder))
             }
             Coding::Zstd => {

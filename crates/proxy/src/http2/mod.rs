@@ -174,7 +174,7 @@ where
         let Codec::Open(connection, _) = &mut self.codec else { return Poll::Pending };
         while let Some(request) = ready!(connection.poll_accept(cx)) {
             let (request, respond) = request?;
-            self.streams.start((self.begin)(request, respond));
+            self.streams.start(|| (self.begin)(request, respond));
         }
         Poll::Ready(Ok(()))
     }

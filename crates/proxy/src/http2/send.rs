@@ -29,25 +29,28 @@ const SMALL: u64 = 16 * 1024;
 pub(crate) type Respond = RefCell<SendResponse<Bytes>>;
 
 /// Answers a request, to the end of its stream.
-pub(super) async fn exchange(
+#[inline(always)] // the future is then built where it stays rather than copied there
+pub(super) fn exchange(
     conn: Rc<Conn>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
-) {
+) -> impl Future<Output = ()> {
+    let (head, body) = request.into_parts();
+    let body = Incoming::http2(body, &head.headers);
     let respond = RefCell::new(respond);
-    let answered = {
-        let (head, body) = request.into_parts();
-        let body = Incoming::http2(body, &head.headers);
-        let mut answer = pin!(service::answer(conn.clone(), head, body, Some(&respond)));
-        poll_fn(|cx| match answer.as_mut().poll(cx) {
-            Poll::Ready(response) => Poll::Ready(Some(response)),
-            // Dropping the answer drops the exchange with the upstream, and tells the log.
-            Poll::Pending => respond.borrow_mut().poll_reset(cx).map(|_| None),
-        })
-        .await
-    };
-    if let Some(response) = answered {
-        send(&conn, response, respond.into_inner()).await;
+    async move {
+        let answered = {
+            let mut answer = pin!(service::answer(conn.clone(), head, body, Some(&respond)));
+            poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                // Dropping the answer drops the exchange with the upstream, and tells the log.
+                Poll::Pending => respond.borrow_mut().poll_reset(cx).map(|_| None),
+            })
+            .await
+        };
+        if let Some(response) = answered {
+            send(&conn, response, respond.into_inner()).await;
+        }
     }
 }
 
@@ -116,12 +119,22 @@ async fn turn_of_codec() {
 
 /// Adds what every answer says.
 fn complete(conn: &Conn, headers: &mut HeaderMap, length: Option<u64>, id: Option<&str>) {
-    if let Some(Ok(id)) = id.map(HeaderValue::from_str) {
-        headers.entry(X_REQUEST_ID).or_insert(id);
-    }
+    name(headers, id);
     headers.entry(DATE).or_insert_with(|| conn.worker.time.http_date());
     if let Some(length) = length {
         headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+}
+
+/// Names the request, unless the app did. An id is not for the codec's table: there the next would be compared with each that
+/// came before, and push out what comes again.
+fn name(headers: &mut HeaderMap, id: Option<&str>) {
+    let id = match id.map(HeaderValue::from_str) {
+        Some(Ok(id)) => Some(headers.entry(X_REQUEST_ID).or_insert(id)),
+        _ => headers.get_mut(X_REQUEST_ID),
+    };
+    if let Some(id) = id {
+        id.set_sensitive(true);
     }
 }
 
@@ -240,6 +253,30 @@ impl Drop for Sender<'_> {
     fn drop(&mut self) {
         if let Some(flow) = &self.flow {
             self.conn.pulse.downloads.ends(flow, self.conn.worker.time.coarse());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each answer's id went into the table of fields, and was looked for by walking over all that were there: a twentieth of
+    /// what an answer cost.
+    #[test]
+    fn ids_stay_out_of_the_table_of_fields() {
+        for (own, id, expected) in [
+            (None, Some("ours"), Some("ours")),
+            (Some("the app's"), Some("ours"), Some("the app's")),
+            (Some("the rules'"), None, Some("the rules'")),
+            (None, None, None),
+        ] {
+            let own = own.map(|own| (X_REQUEST_ID, HeaderValue::from_static(own)));
+            let mut headers: HeaderMap = own.into_iter().collect();
+            name(&mut headers, id);
+            let named = headers.get(X_REQUEST_ID);
+            assert_eq!(named.map(HeaderValue::as_bytes), expected.map(str::as_bytes));
+            assert!(named.is_none_or(HeaderValue::is_sensitive));
         }
     }
 }

@@ -24,18 +24,18 @@ impl<F: Future<Output = ()>> Streams<F> {
         Self { turns, slots: Vec::new(), free: Vec::new(), woken: Vec::new() }
     }
 
-    /// Adds a stream, whose turn it is next.
-    pub(super) fn start(&mut self, stream: F) {
+    /// Adds a stream, whose turn it is next. It is made where it stays: it is large.
+    pub(super) fn start(&mut self, stream: impl FnOnce() -> F) {
         let index = match self.free.pop() {
             Some(index) => {
                 if let Some(slot) = self.slots.get_mut(index) {
-                    slot.stream.set(Some(stream));
+                    slot.stream.set(Some(stream()));
                 }
                 index
             }
             None => {
                 let waker = waker(&self.turns, place(self.slots.len()));
-                self.slots.push(Slot { stream: Box::pin(Some(stream)), waker });
+                self.slots.push(Slot { stream: Box::pin(Some(stream())), waker });
                 self.slots.len() - 1
             }
         };

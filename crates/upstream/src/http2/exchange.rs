@@ -111,8 +111,10 @@ fn request(head: &RequestHead<'_>) -> Request<()> {
         }
     });
     if let Some((name, value)) = head.id
-        && let Ok(value) = HeaderValue::from_bytes(value)
+        && let Ok(mut value) = HeaderValue::from_bytes(value)
     {
+        // Not for the codec's table, where the next would be compared with each that came before.
+        value.set_sensitive(true);
         headers.append(name, value);
     }
     headers.extend(head.shared.into_iter().flat_map(SharedFields::fields).cloned());
