@@ -135,9 +135,13 @@ impl World {
     }
 
     /// The one server that is master; there may be two for a while when one was replaced and came back.
-    async fn master(&self) -> usize {
-        let count = if self.system.redis.url().starts_with("redis-sentinel") { 3 } else { 1 };
-        until("there is one master, and all others follow it", PATIENCE, async || {
+    ///
+    /// A master that was paused is still one, with a replica that confirms what it writes, while the sentinels have agreed on
+    /// another already: what it takes then is lost. So all of them must be done with it.
+    async fn master(&mut self) -> usize {
+        let has_sentinels = self.system.redis.url().starts_with("redis-sentinel");
+        let count = if has_sentinels { 3 } else { 1 };
+        until("one is master for all others and all sentinels", PATIENCE, async || {
             let mut masters = Vec::new();
             for number in 0..count {
                 let role = self.system.redis.node(number).try_command(&["ROLE"]).await?;
@@ -147,7 +151,16 @@ impl World {
                     return None;
                 }
             }
-            <[usize; 1]>::try_from(masters).ok().map(|[master]| master)
+            let [master] = <[usize; 1]>::try_from(masters).ok()?;
+            let port = self.system.redis.node(master).addr().port();
+            for sentinel in self.system.redis.sentinels().iter().filter(|_| has_sentinels) {
+                let named = sentinel.try_command(&["SENTINEL", "MASTER", "main"]).await?;
+                // With more flags it is down for one of them, or being replaced.
+                let is_calm = named.contains("\r\nflags\r\n$6\r\nmaster\r\n");
+                let is_it = named.contains(&format!("\r\nport\r\n$5\r\n{port}\r\n"));
+                (is_calm && is_it).then_some(())?;
+            }
+            Some(master)
         })
         .await
     }
