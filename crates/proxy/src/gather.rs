@@ -38,6 +38,11 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
+    /// Whether there is a buffer.
+    pub(crate) fn holds(&self) -> bool {
+        self.buffer.capacity() > 0
+    }
+
     /// Gives the memory back, for a connection that has nothing to do.
     pub(crate) fn rest(&mut self) {
         if self.buffer.is_empty() {

@@ -13,6 +13,8 @@ use crate::pulse::Lapse;
 
 /// How far ahead to look when nothing is due: what becomes due in the meantime is armed then.
 const LATER: Duration = Duration::from_secs(60);
+/// How long a connection with nothing to do keeps the memory of its requests: bursts follow one another.
+const KEEP: Duration = Duration::from_secs(2);
 /// How long a connection that says goodbye may stand still.
 const GOODBYE: Duration = Duration::from_secs(10);
 
@@ -29,6 +31,7 @@ pub(crate) struct Watch {
     listens: bool,
     told: bool,
     idle_until: Option<Instant>,
+    rest_at: Option<Instant>,
 }
 
 /// What a watch has to say.
@@ -39,6 +42,8 @@ pub(crate) enum Notice {
     Lapse(Lapse),
     /// An HTTP/2 client with requests in flight is to be asked whether it is still there.
     Silent,
+    /// Nothing is in flight: memory that was kept for a while may go.
+    Resting,
 }
 
 impl Watch {
@@ -53,6 +58,7 @@ impl Watch {
             listens: false,
             told: false,
             idle_until: None,
+            rest_at: None,
             conn: conn.clone(),
         }
     }
@@ -66,7 +72,7 @@ impl Watch {
         }
         loop {
             let coarse = self.conn.worker.time.coarse();
-            match self.conn.pulse.due(self.idle_until, coarse) {
+            match self.due(coarse) {
                 Some(due) if due < self.armed => self.arm(due),
                 _ => {}
             }
@@ -82,9 +88,21 @@ impl Watch {
             if self.conn.pulse.is_silent(now) {
                 return Poll::Ready(Notice::Silent);
             }
-            let (due, later) = (self.conn.pulse.due(self.idle_until, now), now + LATER);
-            self.arm(due.map_or(later, |due| due.min(later)));
+            if self.rest_at.take_if(|at| *at <= now).is_some() && !self.conn.pulse.is_busy() {
+                return Poll::Ready(Notice::Resting);
+            }
+            let later = now + LATER;
+            self.arm(self.due(now).map_or(later, |due| due.min(later)));
         }
+    }
+
+    /// Has [`Notice::Resting`] said if nothing is in flight in a while. Asking again does not put it off.
+    pub(crate) fn rest_later(&mut self) {
+        self.rest_at.get_or_insert_with(|| self.conn.worker.time.coarse() + KEEP);
+    }
+
+    fn due(&self, now: Instant) -> Option<Instant> {
+        self.conn.pulse.due(self.idle_until, now).into_iter().chain(self.rest_at).min()
     }
 
     /// Gives an idle client a moment more.

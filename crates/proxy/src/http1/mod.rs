@@ -129,7 +129,7 @@ async fn watched(conn: &Rc<Conn>, link: &Rc<RefCell<Link>>) -> Result<io::Result
             match ready!(watch.poll(cx)) {
                 // From now on each answer says that it is the last, and the watch ends what is idle.
                 // HTTP/1 has no way to ask a client for a sign of life.
-                Notice::Closing | Notice::Silent => {}
+                Notice::Closing | Notice::Silent | Notice::Resting => {}
                 Notice::Lapse(lapse) => return Poll::Ready(Err(lapse)),
             }
         }

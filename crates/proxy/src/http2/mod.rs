@@ -140,9 +140,8 @@ where
                 break;
             }
         }
-        if !self.conn.pulse.is_busy() {
-            self.gather.borrow_mut().rest();
-            self.streams.rest();
+        if !self.conn.pulse.is_busy() && (self.streams.holds() || self.gather.borrow().holds()) {
+            self.watch.rest_later();
         }
         Poll::Pending
     }
@@ -185,6 +184,11 @@ where
             Notice::Closing => {}
             Notice::Silent => {
                 self.ask();
+                return Poll::Pending;
+            }
+            Notice::Resting => {
+                self.gather.borrow_mut().rest();
+                self.streams.rest();
                 return Poll::Pending;
             }
             Notice::Lapse(Lapse::Idle) if !self.parting => {

@@ -57,6 +57,11 @@ impl<F: Future<Output = ()>> Streams<F> {
         codec
     }
 
+    /// Whether there is memory for streams, in flight or not.
+    pub(super) fn holds(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
     /// Gives the memory back if no stream is in flight.
     pub(super) fn rest(&mut self) {
         if self.free.len() == self.slots.len() {
