@@ -61,9 +61,14 @@ fn oracle(value: &str) -> String {
         let rest = &value[scheme.len()..];
         for own in own_authorities() {
             let starts = rest.get(..own.len()).is_some_and(|it| it.eq_ignore_ascii_case(&own));
-            if starts && (rest.len() == own.len() || "/?#".contains(&rest[own.len()..=own.len()])) {
+            if !starts {
+                continue;
+            }
+            // What follows may be of several bytes.
+            let after = &rest[own.len()..];
+            if after.is_empty() || after.starts_with(['/', '?', '#']) {
                 let public = if scheme == "//" { "//" } else { "https://" };
-                return format!("{public}shop.example:8443{}", &rest[own.len()..]);
+                return format!("{public}shop.example:8443{after}");
             }
         }
     }
