@@ -264,8 +264,7 @@ impl Verified {
     }
 
     fn key(&self, sent: &Sent, stored: &Stored) -> u128 {
-        // The colon's place tells `a` and `b:c` from `a:b` and `c`.
-        let said = (sent.colon, &sent.text, stored.digest);
+        let said = (&sent.text, stored.digest);
         let [high, low] = self.hashers.each_ref().map(|it| it.hash_one(said));
         (u128::from(high) << 64 | u128::from(low)).max(1)
     }

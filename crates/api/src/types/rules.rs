@@ -94,7 +94,7 @@ pub(crate) struct Balance {
     #[schema(max_items = 64)]
     backup: Option<Vec<String>>,
     /// The name of the cookie, for the policy `cookie` alone; `gw_upstream` if not given.
-    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    #[schema(pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")]
     cookie: Option<String>,
 }
 
@@ -133,7 +133,10 @@ pub(crate) struct Statuses(String);
 #[derive(ToSchema)]
 pub(crate) struct Health {
     /// What each upstream is asked for regularly; without it, it is judged by what becomes of requests alone.
-    #[schema(example = "/up", pattern = "^/[A-Za-z0-9/_.~-]*(\\?[A-Za-z0-9=&_.~-]*)?$")]
+    #[schema(
+        example = "/up",
+        pattern = "^/[A-Za-z0-9/_.~%!$&'()*+,;:@=-]*(\\?[A-Za-z0-9/_.~%!$&'()*+,;:@=?-]*)?$"
+    )]
     path: Option<String>,
     /// How often it is asked; twice a second until its first good answer, for 15 s at most.
     #[schema(default = "15s")]
@@ -259,7 +262,7 @@ pub(crate) struct RateLimit {
     #[schema(
         default = "client",
         example = "header:x-api-key",
-        pattern = "^(client|host|header:[A-Za-z][A-Za-z0-9-]{0,60})$"
+        pattern = "^(client|host|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+)$"
     )]
     by: Option<String>,
 }
@@ -268,7 +271,7 @@ pub(crate) struct RateLimit {
 #[derive(ToSchema)]
 pub(crate) struct Redirect {
     /// An absolute URL.
-    #[schema(example = "https://www.example.com", pattern = "^https?://")]
+    #[schema(example = "https://www.example.com", pattern = "^[Hh][Tt][Tt][Pp][Ss]?://")]
     to: String,
     /// 301, 302, 307 or 308.
     #[schema(schema_with = schema::redirect_status_or_null)]
