@@ -139,8 +139,7 @@ impl World {
     /// A master that was paused is still one, with a replica that confirms what it writes, while the sentinels have agreed on
     /// another already: what it takes then is lost. So all of them must be done with it.
     async fn master(&mut self) -> usize {
-        let has_sentinels = self.system.redis.url().starts_with("redis-sentinel");
-        let count = if has_sentinels { 3 } else { 1 };
+        let count = if self.system.redis.sentinels().is_empty() { 1 } else { 3 };
         until("one is master for all others and all sentinels", PATIENCE, async || {
             let mut masters = Vec::new();
             for number in 0..count {
@@ -152,12 +151,12 @@ impl World {
                 }
             }
             let [master] = <[usize; 1]>::try_from(masters).ok()?;
-            let port = self.system.redis.node(master).addr().port();
-            for sentinel in self.system.redis.sentinels().iter().filter(|_| has_sentinels) {
+            let port = self.system.redis.node(master).addr().port().to_string();
+            for sentinel in self.system.redis.sentinels().iter() {
                 let named = sentinel.try_command(&["SENTINEL", "MASTER", "main"]).await?;
                 // With more flags it is down for one of them, or being replaced.
                 let is_calm = named.contains("\r\nflags\r\n$6\r\nmaster\r\n");
-                let is_it = named.contains(&format!("\r\nport\r\n$5\r\n{port}\r\n"));
+                let is_it = named.contains(&format!("\r\nport\r\n${}\r\n{port}\r\n", port.len()));
                 (is_calm && is_it).then_some(())?;
             }
             Some(master)
@@ -168,7 +167,7 @@ impl World {
     async fn kill_redis(&mut self, pause: Duration) {
         let master = self.master().await;
         self.system.redis.nodes()[master].kill().await;
-        if self.system.redis.url().starts_with("redis-sentinel") {
+        if !self.system.redis.sentinels().is_empty() {
             // Before every sentinel has heard of it, one would send a proxy to the dead one, which comes back as a master without
             // the last commits: a proxy takes that for a store that went back, and asks an operator.
             let port = self.system.redis.node(master).addr().port().to_string();
