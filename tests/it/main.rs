@@ -45,7 +45,6 @@ mod random_rules;
 mod ready;
 mod redis_topologies;
 mod redis_users;
-mod resting;
 mod secrets;
 mod stale_pool;
 mod store_down;
